@@ -1,0 +1,116 @@
+"""The published tables: one ``<table>.sql`` and one ``<table>.yaml`` each, read from here.
+
+The YAML is the only dictionary: Parquet metadata, DuckDB comments, ``datapackage.json`` and
+``describe`` all come from it.  The SQL is one ``select``; what it reads decides the order in
+which the tables are built.  This module reads both; it runs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from urban_migration.columns import TYPES, arrow_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """One column of a published table; ``type`` is a key of ``columns.TYPES``."""
+
+    name: str
+    type: str
+    description: str
+    unit: str | None = None
+    references: str | None = None
+    nullable: bool = True
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One published table: what a row is, its key, columns, sources and the SQL that makes it."""
+
+    name: str
+    title: str
+    description: str
+    key: tuple[str, ...]
+    columns: Mapping[str, ColumnSpec]
+    sources: tuple[str, ...]
+    sql: str | None
+
+    def arrow_schema(self) -> pa.Schema:
+        """Columns with description and unit as field metadata, title and text on the table."""
+        import pyarrow as pa
+
+        fields = [
+            pa.field(
+                column.name,
+                arrow_type(column.type),
+                nullable=column.nullable,
+                metadata={
+                    "description": column.description,
+                    **({"unit": column.unit} if column.unit else {}),
+                },
+            )
+            for column in self.columns.values()
+        ]
+        about = {"title": self.title, "description": self.description, "key": ",".join(self.key)}
+        return pa.schema(fields, metadata=about)
+
+    def relations(self) -> set[str]:
+        """Names that stand after FROM and JOIN in the SQL, ``schema.table`` where qualified."""
+        text = re.sub(r"--[^\n]*", "", self.sql or "")
+        return set(re.findall(r"\b(?:from|join)\s+([a-z_][\w.]*)", text, flags=re.IGNORECASE))
+
+
+def _column(table: str, name: str, entry: Mapping[str, Any], key: Iterable[str]) -> ColumnSpec:
+    unknown = set(entry) - {"type", "unit", "description", "references", "nullable"}
+    if unknown or entry.get("type") not in TYPES or not entry.get("description"):
+        raise ValueError(f"tables/{table}.yaml, column {name!r}: {unknown or dict(entry)}")
+    return ColumnSpec(
+        name=name,
+        type=entry["type"],
+        description=" ".join(entry["description"].split()),
+        unit=entry.get("unit"),
+        references=entry.get("references"),
+        nullable=entry.get("nullable", name not in key),
+    )
+
+
+def read_table(path: Path) -> TableSpec:
+    """Read ``<table>.yaml`` and, where there is one, the ``<table>.sql`` beside it."""
+    import yaml
+
+    entry = yaml.load(path.read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    sql = path.with_suffix(".sql")
+    return TableSpec(
+        name=path.stem,
+        title=entry["title"],
+        description=" ".join(entry["description"].split()),
+        key=tuple(entry["key"]),
+        columns={
+            name: _column(path.stem, name, column, entry["key"])
+            for name, column in entry["columns"].items()
+        },
+        sources=tuple(entry["sources"]),
+        sql=sql.read_text("utf-8") if sql.exists() else None,
+    )
+
+
+@cache
+def load_tables() -> dict[str, TableSpec]:
+    """Every published table, each after the tables that its SQL reads."""
+    specs = {path.stem: read_table(path) for path in sorted(FOLDER.glob("*.yaml"))}
+    order = TopologicalSorter(
+        {name: sorted(spec.relations() & specs.keys() - {name}) for name, spec in specs.items()}
+    )
+    return {name: specs[name] for name in order.static_order()}

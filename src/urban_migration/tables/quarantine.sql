@@ -1,0 +1,1 @@
+select * from withheld  -- assembled by build: rows that a check kept back
