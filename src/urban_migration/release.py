@@ -1,0 +1,739 @@
+"""Writes, verifies, finds and publishes releases: the folders that readers open.
+
+A release is written in full in a staging folder, then renamed into place, then ``latest`` is
+moved to it; whatever happens in between, readers see the old release or the new one.  What the
+figures mean stands in the dictionary (``tables``), what changed since the last one in ``diff``.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+from urban_migration import diff
+from urban_migration.columns import TYPES
+from urban_migration.errors import ReleaseError
+from urban_migration.files import (
+    atomic_write_bytes,
+    exclusive_lock,
+    sha256_file,
+    sync,
+    utc_now,
+)
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from urban_migration.download import Outcome
+    from urban_migration.tables import TableSpec
+
+DATABASE: Final = "urban_migration.duckdb"
+SUMS: Final = "SHA256SUMS"
+BESIDE_TABLES: Final = (
+    DATABASE,
+    "changes.json",
+    "changes.md",
+    "datapackage.json",
+    "quality.html",
+    "quality.json",
+)
+RELEASE_ID: Final = re.compile(r"umi-(bundled-)?[0-9a-f]{12}")
+NOT_DATA: Final = frozenset({"sources"})
+"""Tables that the id of a release does not depend on: a file may change without any figure."""
+
+CELLS_PER_GROUP: Final = 409_600
+"""Parquet row groups hold about so many cells: a reader of one city decodes one group (8 ms for
+50 columns) and the footer still fits the first request of a browser."""
+DATABASE_GROUP: Final = 61_440
+"""Rows per row group in the DuckDB file; both cores write, and range requests stay small."""
+
+
+# ---- writing -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Written:
+    """A table on disk: the sorted Arrow table and what its Parquet file measures."""
+
+    table: pa.Table
+    sha256: str
+    bytes: int
+
+
+def write_release(
+    con: duckdb.DuckDBPyConnection,
+    specs: Mapping[str, TableSpec],
+    staging: Path,
+    *,
+    extract: bool,
+    series: str,
+    quality: Mapping[str, Any],
+    quality_html: str,
+    sources: Sequence[Mapping[str, Any]],
+    reuse: Mapping[str, Path] | None = None,
+    previous: Path | None = None,
+) -> str:
+    """Write a whole release into ``staging`` and return its id.
+
+    ``con`` holds every table of ``specs`` as an ordinary table or view of its name (temporary
+    ones are not seen: each table is read on a cursor of its own).  ``sources`` are the rows of
+    the published table ``sources``.  ``reuse`` maps tables to earlier Parquet files of the same
+    content, which are linked instead of written again.  ``previous`` is the release that
+    ``changes`` compares with.  Raises ReleaseError, and then removes ``staging``.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+        with _started(con, specs, staging, extract, reuse or {}) as (jobs, database):
+            written = {name: jobs[name].result() for name in specs}
+            release_id = _release_id({name: one.sha256 for name, one in written.items()}, extract)
+            descriptor = _descriptor(specs, written, release_id, extract, series, sources)
+            _write(staging / "datapackage.json", _json(descriptor))
+            _write(staging / "quality.json", _json(quality))
+            _write(staging / "quality.html", quality_html.encode())
+            changes = _changes(previous, staging)
+            _write(staging / "changes.json", _json(diff.to_json(changes)))
+            _write(staging / "changes.md", diff.to_markdown(changes).encode())
+            database.result()
+        hashes = {name: sha256_file(staging / name) for name in BESIDE_TABLES}
+        hashes |= {f"{name}.parquet": one.sha256 for name, one in written.items()}
+        lines = "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+        _write(staging / SUMS, lines.encode())
+        sync(staging)
+    except (OSError, duckdb.Error, pa.ArrowException) as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise _failed(error, f"writing the release in {staging}") from error
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return release_id
+
+
+@contextmanager
+def _started(
+    con: duckdb.DuckDBPyConnection,
+    specs: Mapping[str, TableSpec],
+    staging: Path,
+    extract: bool,
+    reuse: Mapping[str, Path],
+) -> Iterator[tuple[dict[str, Future[Written]], Future[None]]]:
+    """Write Parquet files and the DuckDB file at once; give the work that is under way.
+
+    The largest table goes first, so that no core waits long; the DuckDB file takes each table
+    from its job as soon as it is sorted and written.
+    """
+    cells = con.execute("select table_name, estimated_size * column_count from duckdb_tables()")
+    sizes: dict[str, int] = dict(cells.fetchall())
+    order = sorted(specs, key=lambda name: -sizes.get(name, 0))
+    with ThreadPoolExecutor(os.cpu_count() or 2) as pool, ThreadPoolExecutor(1) as side:
+        jobs = {
+            name: pool.submit(
+                _write_table, con.cursor(), specs[name], staging, extract, reuse.get(name)
+            )
+            for name in order
+        }
+        database = side.submit(_write_database, staging / DATABASE, specs, jobs, extract)
+        try:
+            yield jobs, database
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _write_table(
+    con: duckdb.DuckDBPyConnection,
+    spec: TableSpec,
+    staging: Path,
+    extract: bool,
+    earlier: Path | None,
+) -> Written:
+    schema = spec.arrow_schema()
+    schema = schema.with_metadata(
+        {**(schema.metadata or {}), b"extract": b"true" if extract else b"false"}
+    )
+    path = staging / f"{spec.name}.parquet"
+    table = _linked(earlier, path, schema) if earlier else None
+    if table is None:
+        table = _sorted_table(con, spec, schema)
+        _write_parquet(table, spec, path)
+        sync(path)
+    con.close()
+    return Written(table, sha256_file(path), path.stat().st_size)
+
+
+def _linked(earlier: Path, path: Path, schema: pa.Schema) -> pa.Table | None:
+    """Link an earlier file to ``path``; None where it is damaged, of another schema, or afar."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        promised = _read_sums(earlier.parent).get(earlier.name)
+        if promised not in (None, sha256_file(earlier)):
+            return None
+        table = pq.read_table(earlier, partitioning=None)
+        if not table.schema.equals(schema, check_metadata=True):
+            return None
+        os.link(earlier, path)
+    except (OSError, ReleaseError, pa.ArrowException):
+        path.unlink(missing_ok=True)
+        return None
+    return table
+
+
+def _sorted_table(con: duckdb.DuckDBPyConnection, spec: TableSpec, schema: pa.Schema) -> pa.Table:
+    """One table sorted by its key and of exactly the dictionary's columns, types and nulls."""
+    import pyarrow as pa
+
+    have = {row[0] for row in con.execute(f"describe {_quoted(spec.name)}").fetchall()}
+    if have != set(spec.columns):
+        missing, unknown = sorted(set(spec.columns) - have), sorted(have - set(spec.columns))
+        raise ReleaseError(
+            f"table {spec.name}: its SQL and tables/{spec.name}.yaml disagree on the columns: "
+            f"missing {missing}, not in the dictionary {unknown}. Correct one of the two."
+        )
+    columns, key = (", ".join(map(_quoted, names)) for names in (spec.columns, spec.key))
+    query = f"select {columns} from {_quoted(spec.name)} order by {key}"
+    table = con.sql(query).to_arrow_table()
+    _check_nulls(table, spec)
+    try:
+        table = table.cast(schema)
+    except pa.ArrowException as error:
+        raise ReleaseError(
+            f"table {spec.name}: a column is not of the type that tables/{spec.name}.yaml "
+            f"promises: {error}"
+        ) from error
+    _check_key(table, spec)
+    return table
+
+
+def _check_nulls(table: pa.Table, spec: TableSpec) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for column in spec.columns.values():
+        values = table[column.name]
+        if values.null_count and not column.nullable:
+            raise ReleaseError(
+                f"table {spec.name}, column {column.name}: {values.null_count} rows without a "
+                "value, where the dictionary promises one"
+            )
+        if pa.types.is_floating(values.type) and pc.all(pc.is_finite(values)).as_py() is False:
+            raise ReleaseError(
+                f"table {spec.name}, column {column.name}: NaN or infinite; "
+                "a cell without a figure is null"
+            )
+
+
+def _check_key(table: pa.Table, spec: TableSpec) -> None:
+    """Raise ReleaseError where two neighbours share their key; the table is sorted by it.
+
+    The last column of a key is the one that neighbours seldom share, so most tables are done
+    after it.
+    """
+    import pyarrow.compute as pc
+
+    count, same = len(table) - 1, None
+    if count < 1:
+        return
+    for name in reversed(spec.key):
+        here, following = table[name].slice(0, count), table[name].slice(1)
+        equal = pc.fill_null(pc.equal(here, following), False)
+        if table[name].null_count:
+            equal = pc.or_(equal, pc.and_(pc.is_null(here), pc.is_null(following)))
+        same = equal if same is None else pc.and_(same, equal)
+        if not pc.any(same).as_py():
+            return
+    shared = table.slice(pc.index(same, True).as_py(), 1).select(spec.key).to_pylist()[0]
+    raise ReleaseError(f"table {spec.name}: two rows share the key {shared}")
+
+
+def _write_parquet(table: pa.Table, spec: TableSpec, path: Path) -> None:
+    """Write deterministic bytes: one writer thread, row groups of a fixed size in one chunk each.
+
+    Dictionaries pay for text and years alone: for figures they doubled time and size.
+    """
+    import pyarrow.parquet as pq
+
+    rows = max(8_192, min(122_880, CELLS_PER_GROUP // len(spec.columns)))
+    repeated = [name for name, column in spec.columns.items() if column.type in ("text", "year")]
+    order = [(name, "ascending") for name in spec.key]
+    with pq.ParquetWriter(
+        path,
+        table.schema,
+        compression="zstd",
+        use_dictionary=repeated or False,
+        write_page_index=True,
+        sorting_columns=pq.SortingColumn.from_ordering(
+            table.schema, order, null_placement="at_end"
+        ),
+    ) as writer:
+        for start in range(0, len(table), rows):
+            group = table.slice(start, rows).combine_chunks()
+            writer.write_table(group, row_group_size=rows)
+
+
+def _write_database(
+    path: Path,
+    specs: Mapping[str, TableSpec],
+    jobs: Mapping[str, Future[Written]],
+    extract: bool,
+) -> None:
+    """Write the tables, sorted, with comments, in a format that DuckDB 1.4 can attach.
+
+    No primary keys: their indexes made the file three times as large and as slow to write, and
+    `_check_key` has looked at every key already.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    with duckdb.connect() as con:
+        con.execute(
+            f"attach {_literal(str(path))} as release "
+            f"(storage_version 'v1.4.0', row_group_size {DATABASE_GROUP})"
+        )
+        con.execute("begin")
+        for name, job in jobs.items():
+            spec, rows = specs[name], job.result().table
+            batches = rows.to_batches(max_chunksize=DATABASE_GROUP)
+            con.register("rows", pa.Table.from_batches(batches, rows.schema))
+            table = f"release.{_quoted(name)}"
+            con.execute(f"create table {table} as select * from rows")
+            con.unregister("rows")
+            about = f"{spec.title}. {spec.description}" + (" (bundled extract)" * extract)
+            con.execute(f"comment on table {table} is {_literal(about)}")
+            for column in spec.columns.values():
+                unit = f" Unit: {column.unit}." if column.unit else ""
+                con.execute(
+                    f"comment on column {table}.{_quoted(column.name)} "
+                    f"is {_literal(column.description + unit)}"
+                )
+        con.execute("commit")
+        con.execute("detach release")
+    sync(path)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _release_id(hashes: Mapping[str, str], extract: bool) -> str:
+    lines = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes.keys() - NOT_DATA))
+    return ("umi-bundled-" if extract else "umi-") + sha256(lines.encode()).hexdigest()[:12]
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _changes(previous: Path | None, staging: Path) -> diff.Changes:
+    """Compare with the previous release; one that is damaged must not stop the next."""
+    if previous is None:
+        return diff.first(staging)
+    try:
+        return diff.compare(previous, staging)
+    except ReleaseError:
+        try:
+            verify(previous)
+        except ReleaseError as damage:
+            return diff.first(staging, why=f"Not compared with {previous.name}: {damage}")
+        raise
+
+
+def _failed(error: Exception, doing: str) -> ReleaseError:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if full or re.search("No space left|File too large|quota", str(error)):
+        return ReleaseError(
+            f"no space left on the disk while {doing}. Nothing of it was kept and the previous "
+            "release stands: free some space and run again."
+        )
+    return ReleaseError(f"{doing} failed: {error}. The previous release stands.")
+
+
+# ---- the descriptor ------------------------------------------------------------------------
+
+
+def _descriptor(
+    specs: Mapping[str, TableSpec],
+    written: Mapping[str, Written],
+    release_id: str,
+    extract: bool,
+    series: str,
+    sources: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The Frictionless data package; ``created`` is when the newest source file was first seen."""
+    used = {row["source_id"]: row for row in sources if row.get("first_seen")}
+    seen = [row["first_seen"] for row in used.values()]
+    kind = " (bundled extract)" if extract else ""
+    return {
+        "profile": "data-package",
+        "name": "urban-migration-indicators",
+        "title": f"Urban migration indicators{kind}",
+        "description": (
+            "Comparable, validated and traceable statistics of migration per city"
+            + (", from the bundled extract: some cities and countries only." if extract else ".")
+        ),
+        "version": release_id,
+        **({"created": max(seen)} if seen else {}),
+        "extract": extract,
+        "series": series,
+        "keywords": ["migration", "cities", "urbanization", "displacement", "open data"],
+        "contributors": [{"title": "The Urban Migration Indicators authors", "role": "wrangler"}],
+        **_provenance(used.values()),
+        "resources": [
+            _resource(spec, written[name], [used[i] for i in spec.sources if i in used], specs)
+            for name, spec in specs.items()
+        ],
+    }
+
+
+def _provenance(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The members ``licenses`` and ``sources``; absent where there is nothing to name."""
+    licences: dict[str, dict[str, str]] = {}
+    named = []
+    for row in sources:
+        name, url = str(row["licence"]), row.get("licence_url")
+        code = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
+        licences[name] = {"name": code, "title": name, **({"path": url} if url else {})}
+        source = {
+            "title": row["title"],
+            "path": row.get("homepage"),
+            "source_id": row["source_id"],
+            "edition": row.get("edition"),
+            "citation": row.get("citation"),
+        }
+        named.append({member: value for member, value in source.items() if value})
+    if not named:
+        return {}
+    return {"licenses": [licences[name] for name in sorted(licences)], "sources": named}
+
+
+def _resource(
+    spec: TableSpec,
+    written: Written,
+    sources: Sequence[Mapping[str, Any]],
+    specs: Mapping[str, TableSpec],
+) -> dict[str, Any]:
+    fields = [
+        {
+            "name": column.name,
+            "type": TYPES[column.type].frictionless,
+            "description": column.description,
+            **({"unit": column.unit} if column.unit else {}),
+            "constraints": {"required": not column.nullable},
+        }
+        for column in spec.columns.values()
+    ]
+    foreign = []
+    for column in spec.columns.values():
+        table, _, field = (column.references or "").partition(".")
+        if table in specs:
+            reference = {"resource": "" if table == spec.name else table, "fields": [field]}
+            foreign.append({"fields": [column.name], "reference": reference})
+    return {
+        "profile": "data-resource",
+        "name": spec.name,
+        "title": spec.title,
+        "description": spec.description,
+        "path": f"{spec.name}.parquet",
+        "format": "parquet",
+        "mediatype": "application/vnd.apache.parquet",
+        "bytes": written.bytes,
+        "hash": f"sha256:{written.sha256}",
+        "rows": len(written.table),
+        **_provenance(sources),
+        "schema": {
+            "fields": fields,
+            "primaryKey": list(spec.key),
+            **({"foreignKeys": foreign} if foreign else {}),
+            "missingValues": [""],
+        },
+    }
+
+
+# ---- publishing ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PublishOutcome:
+    """``published`` is false where ``latest`` was this very release already."""
+
+    published: bool
+    release_id: str
+
+
+@contextmanager
+def publishing(
+    out: Path, *, wait_seconds: float = 600.0, on_wait: Callable[[str], None] | None = None
+) -> Iterator[Path]:
+    """Hold the right to publish in ``out`` and give an empty staging folder inside it.
+
+    One process at a time, from before the previous release is looked at until ``latest`` is
+    moved.  What a killed run left behind is cleared first.
+    """
+    with exclusive_lock(out / ".publish.lock", wait_seconds=wait_seconds, on_wait=on_wait):
+        incoming = out / ".incoming"
+        staging = incoming / "release"
+        shutil.rmtree(incoming, ignore_errors=True)
+        try:
+            try:
+                staging.mkdir(parents=True)
+            except OSError as error:
+                raise _failed(error, f"preparing {incoming}") from error
+            yield staging
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+
+
+def publish(
+    staging: Path, out: Path, release_id: str, *, keep: int | None = None
+) -> PublishOutcome:
+    """Make the release in ``staging`` the latest one of ``out``; call it inside `publishing`.
+
+    A release of that id that stands already, whole, is kept as it is and ``staging`` dropped.
+    ``keep`` limits how many releases stay.  Raises ReleaseError; ``latest`` then stands.
+    """
+    releases = out / "releases"
+    target = releases / release_id
+    try:
+        releases.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            _settle(staging, target)
+        else:
+            os.rename(staging, target)  # noqa: PTH104 (the tests of kill -9 stop at this call)
+        sync(releases)
+        published = _point(out, release_id)
+    except OSError as error:
+        raise _failed(error, f"publishing {release_id} in {out}") from error
+    if keep is not None:
+        prune(out, keep)
+    return PublishOutcome(published, release_id)
+
+
+def _settle(staging: Path, target: Path) -> None:
+    """Keep a whole release; mend a damaged one file by file, so that it never is out of sight."""
+    try:
+        verify(target)
+    except ReleaseError:
+        for path in sorted(staging.iterdir(), key=lambda path: path.name == SUMS):
+            os.replace(path, target / path.name)  # noqa: PTH105
+        sync(target)
+    shutil.rmtree(staging)
+
+
+def _point(out: Path, release_id: str) -> bool:
+    """Move ``latest``; says whether it pointed elsewhere."""
+    link, goal = out / "latest", f"releases/{release_id}"
+    if link.is_symlink() and os.readlink(link) == goal:  # noqa: PTH115 (text, not a path)
+        return False
+    if link.is_dir() and not link.is_symlink():
+        raise ReleaseError(
+            f"{link} is a folder, not the link to a release that this program keeps there. "
+            "Move it away and run again."
+        )
+    os.utime(out / goal)  # retention counts from when a release was last made the latest
+    temporary = out / ".incoming" / f"latest-{secrets.token_hex(4)}"
+    temporary.parent.mkdir(exist_ok=True)
+    os.symlink(goal, temporary)  # noqa: PTH211
+    os.replace(temporary, link)  # noqa: PTH105
+    with suppress(OSError):  # it has moved; after a power cut either link stands, and both hold
+        sync(out)
+    return True
+
+
+def prune(out: Path, keep: int) -> list[str]:
+    """Remove all but the ``keep`` newest releases, never ``latest``; return the ids removed.
+
+    No release needs another: a file that two of them share is linked, and stays.
+    """
+    if keep < 1:
+        raise ReleaseError(f"cannot keep {keep} releases: the latest one always stays; keep >= 1")
+    current = latest(out)
+    old = [path for path in _releases(out) if current is None or path.name != current.name]
+    spare = old[keep - (current is not None) :]
+    incoming = out / ".incoming"
+    for path in spare:
+        away = incoming / f"{path.name}-{secrets.token_hex(4)}"
+        try:
+            incoming.mkdir(exist_ok=True)
+            os.rename(path, away)  # noqa: PTH104 (out of sight at once, then removed)
+        except OSError as error:
+            raise ReleaseError(f"the old release {path} cannot be removed: {error}") from error
+        shutil.rmtree(away, ignore_errors=True)
+    return [path.name for path in spare]
+
+
+def _releases(out: Path) -> list[Path]:
+    """The release folders of ``out``, the one most recently published first."""
+    folder = out / "releases"
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if RELEASE_ID.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, path.name))
+
+
+# ---- reading -------------------------------------------------------------------------------
+
+
+def latest(out: Path) -> Path | None:
+    """The folder of the latest release, or None where there is none yet."""
+    link = out / "latest"
+    if not (link / SUMS).is_file():
+        return None
+    return out / "releases" / link.resolve().name if link.is_symlink() else link
+
+
+def resolve(out: Path, wanted: str = "latest") -> Path:
+    """The folder that ``latest``, the id of a release in ``out``, or a path to a folder means."""
+    if wanted == "latest":
+        current = latest(out)
+        if current is None:
+            raise ReleaseError(
+                f"{out}: no release yet. Run `urban-migration refresh` (or `build`) first, "
+                "or name another folder."
+            )
+        return current
+    folder = out / "releases" / wanted
+    if not (RELEASE_ID.fullmatch(wanted) and folder.is_dir()):
+        folder = Path(wanted)
+    if (folder / "datapackage.json").is_file():
+        return folder
+    known = ", ".join(path.name for path in _releases(out)[:5]) or "none"
+    raise ReleaseError(
+        f"{wanted}: neither the id of a release in {out} nor the folder of one. "
+        f"Releases there: {known}."
+    )
+
+
+def verify(folder: Path) -> None:
+    """Raise ReleaseError with the name of every file that is missing or not as it was written."""
+    hashes = _read_sums(folder)
+    advice = "Restore the folder from a copy, or remove it and run `urban-migration build`."
+    if not hashes:
+        raise ReleaseError(f"{folder / SUMS} is missing or empty. {advice}")
+    missing = [name for name in sorted(hashes) if not (folder / name).is_file()]
+    present = [name for name in sorted(hashes) if name not in missing]
+    with ThreadPoolExecutor(2) as pool:
+        now = list(pool.map(lambda name: sha256_file(folder / name), present))
+    wrong = [f"{name} is missing" for name in missing]
+    wrong += [
+        f"{name} differs from {SUMS}"
+        for name, found in zip(present, now, strict=True)
+        if found != hashes[name]
+    ]
+    if not wrong:
+        expected = {*BESIDE_TABLES, *(f"{name}.parquet" for name in diff.resources(folder))}
+        wrong = [f"{SUMS} does not list {name}" for name in sorted(expected - hashes.keys())]
+    if wrong:
+        raise ReleaseError(f"{folder}: {'; '.join(wrong)}. {advice}")
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    """Hashes by file name; {} where the folder has no list."""
+    path = folder / SUMS
+    if not path.is_file():
+        return {}
+    hashes = {}
+    for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):
+        match = re.fullmatch(r"([0-9a-f]{64})  ([\w.-]+)", line)
+        if match is None:
+            raise ReleaseError(f"{path}, line {number}: not a SHA-256 and a file name: {line!r}")
+        hashes[match[2]] = match[1]
+    return hashes
+
+
+# ---- status.json ---------------------------------------------------------------------------
+
+
+class SourceStatus(TypedDict):
+    """When a source was last checked, changed and failed (UTC, ISO 8601; None: never)."""
+
+    last_checked: str | None
+    last_changed: str | None
+    last_failed: str | None
+    error: str | None
+
+
+class Status(TypedDict):
+    """What stands beside the releases: the latest one, what it was built from, the sources."""
+
+    version: int
+    release: str | None
+    inputs: str | None
+    sources: dict[str, SourceStatus]
+
+
+def read_status(out: Path) -> Status:
+    """Read ``status.json``; where there is none yet, a status that knows of nothing."""
+    path = out / "status.json"
+    try:
+        status = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return Status(version=1, release=None, inputs=None, sources={})
+    except ValueError as error:
+        raise ReleaseError(f"{path} is not JSON ({error}). Remove it and run again.") from error
+    if not isinstance(status, dict) or status.get("version") != 1:
+        raise ReleaseError(f"{path} is not a status of version 1. Remove it and run again.")
+    return Status(
+        version=1,
+        release=status.get("release"),
+        inputs=status.get("inputs"),
+        sources=status.get("sources", {}),
+    )
+
+
+def write_status(out: Path, status: Status) -> None:
+    """Replace ``status.json`` in one step; equal bytes are left alone."""
+    data = (json.dumps(status, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    path = out / "status.json"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not (path.is_file() and path.read_bytes() == data):
+            atomic_write_bytes(path, data)
+    except OSError as error:
+        raise _failed(error, f"writing {path}") from error
+
+
+def note_downloads(out: Path, outcomes: Iterable[Outcome]) -> None:
+    """Note of each source whether its publisher answered now, and whether the bytes changed."""
+    status, now = read_status(out), utc_now()
+    for outcome in outcomes:
+        never = SourceStatus(last_checked=None, last_changed=None, last_failed=None, error=None)
+        entry = status["sources"].setdefault(outcome.source_id, never)
+        if outcome.status == "failed":
+            entry["last_failed"], entry["error"] = now, outcome.error
+        else:
+            entry["last_checked"], entry["error"] = now, None
+            if outcome.status != "unchanged":
+                entry["last_changed"] = now
+    write_status(out, status)
+
+
+def stale_sources(out: Path) -> dict[str, str]:
+    """Sources whose publisher did not answer when last asked, with the error."""
+    sources = read_status(out)["sources"]
+    return {source_id: entry["error"] for source_id, entry in sources.items() if entry["error"]}
