@@ -65,9 +65,9 @@ def read_into(source_id: str, paths: Mapping[str, Path], folder: Path) -> Path:
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".reading-"))
     try:
         for name, table in tables.items():
-            with pa.OSFile(str(staging / f"{name}.arrow"), "wb") as sink:
-                with pa.ipc.new_file(sink, table.schema) as writer:
-                    writer.write_table(table.unify_dictionaries().combine_chunks())
+            whole = table.unify_dictionaries().combine_chunks()
+            with pa.ipc.new_file(str(staging / f"{name}.arrow"), whole.schema) as writer:
+                writer.write_table(whole)
         if not folder.exists():
             staging.rename(folder)
     finally:

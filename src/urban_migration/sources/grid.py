@@ -2,8 +2,9 @@
 
 A :class:`Grid` is one sheet, CSV file or list of JSON records with its column headers and the
 place of each row in the file.  Its methods turn a column into Arrow values and raise a
-:class:`ReadError` that names file, sheet, row and column for the first cell that is not what the
-reader declared.  What a blank or a sign such as ``-`` means is said by each reader, not here.
+:class:`ReadError` that names file, sheet, row, column and cell, as a spreadsheet shows them, for
+the first cell that is not what the reader declared.  What a blank or a sign such as ``-`` means
+is said by each reader, not here.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import csv
 import gzip
 import io
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from python_calamine import CalamineError, CalamineWorkbook
+from python_calamine import CalamineWorkbook
 
 from urban_migration.errors import ReadError
 from urban_migration.sources.source import PROVENANCE, SourceTable
@@ -30,19 +35,37 @@ from urban_migration.sources.source import PROVENANCE, SourceTable
 Values = npt.NDArray[Any]
 Cells = Sequence[Any]
 
+BLANK = (None, "")
+UNDECLARED = "the reader was told neither to use nor to ignore it"
+MAX_WHOLE = 2**53
+"""Beyond this a float no longer tells one whole number from the next."""
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    NotImplementedError,  # an unknown method of compression
+    RuntimeError,  # an encrypted member
+)
+"""What the standard library raises about a damaged archive."""
+
 
 @dataclass(frozen=True)
 class Grid:
     """Rows of cells under named columns.
 
-    ``columns`` holds the used columns only; ``first_row`` is the spreadsheet row of the first
-    data row (rows count from 1, the header included).
+    ``columns`` holds the used columns only, ``letters`` the spreadsheet's names for them (none
+    for JSON); ``first_row`` is the spreadsheet row of the first data row (rows count from 1, the
+    header included); ``blank`` says what an empty cell is.
     """
 
     file: str
     sheet: str | None
     columns: Mapping[str, Cells]
     first_row: int
+    letters: Mapping[str, str] = field(default_factory=dict)
+    blank: str = "the cell is blank"
 
     def __len__(self) -> int:
         """Number of data rows."""
@@ -56,6 +79,8 @@ class Grid:
     def error(self, problem: str, index: int, column: str) -> ReadError:
         """An error about the cell of data row ``index`` (from 0) in ``column``."""
         row = self.first_row + index
+        if column in self.letters:
+            problem = f"{problem} (cell {self.letters[column]}{row})"
         return ReadError(problem, file=self.file, sheet=self.sheet, row=row, column=column)
 
     def text(self, column: str) -> list[str | None]:
@@ -64,7 +89,7 @@ class Grid:
         kinds = set(map(type, cells))
         if not kinds <= {str, float, int, type(None)}:
             index = next(i for i, c in enumerate(cells) if isinstance(c, bool) or not _plain(c))
-            raise self.error(f"{cells[index]!r} is neither text nor a number", index, column)
+            raise self.error(f"{_shown(cells[index])} where a text is expected", index, column)
         if kinds <= {str}:
             known = {cell: " ".join(cell.split()) or None for cell in set(cells)}
             return [known[cell] for cell in cells]
@@ -74,7 +99,8 @@ class Grid:
         """Text where a blank is an error."""
         values = self.text(column)
         if None in values:
-            raise self.error("the cell is blank", values.index(None), column)
+            problem = f"{self.blank} where a text is expected"
+            raise self.error(problem, values.index(None), column)
         return values  # type: ignore[return-value]
 
     def numbers(self, column: str, null: Collection[str] = ()) -> Values:
@@ -91,7 +117,8 @@ class Grid:
         if not np.isfinite(values).all():
             for index in np.flatnonzero(~np.isfinite(values)).tolist():
                 if not (isinstance(cells[index], str | None) and (cells[index] or "") in null):
-                    raise self.error(f"{cells[index]!r} is not a finite number", index, column)
+                    problem = f"{_shown(cells[index])} where a finite number is expected"
+                    raise self.error(problem, index, column)
         return values
 
     def _parse(self, column: str, cells: Cells, null: Collection[str]) -> Values:
@@ -101,16 +128,17 @@ class Grid:
             known[None] = np.nan
         parsed = np.empty(len(cells))
         for index, cell in enumerate(cells):
-            if type(cell) is float or type(cell) is int:
+            kind = type(cell)
+            if kind is float or kind is int:
                 parsed[index] = cell
-            elif cell in known:
+            elif (kind is str or cell is None) and cell in known:
                 parsed[index] = known[cell]
             else:
                 try:
                     parsed[index] = known[cell] = _number(cell)
                 except ValueError:
-                    what = "the cell is blank" if cell in ("", None) else f"{cell!r} is no number"
-                    raise self.error(what, index, column) from None
+                    what = self.blank if cell in BLANK else _shown(cell)
+                    raise self.error(f"{what} where a number is expected", index, column) from None
         return parsed
 
     def integers(self, column: str, null: Collection[str] = (), scale: int = 1) -> pa.Array:
@@ -134,25 +162,44 @@ def _cell_text(cell: object) -> str | None:
 
 
 def _number(cell: object) -> float:
-    """A number written as text in plain notation; Python's underscores and words are refused."""
-    text = str(cell)
-    if isinstance(cell, bool) or not text.isascii() or "_" in text or text.strip() != text:
+    """A number written as text in plain notation; Python's underscores are refused."""
+    if not isinstance(cell, str) or not cell.isascii() or "_" in cell or cell.strip() != cell:
         raise ValueError
-    return float(text)
+    return float(cell)
+
+
+def _shown(cell: object) -> str:
+    """A cell as the reader of a message would call it."""
+    match cell:
+        case bool():
+            return f"the logical value {str(cell).upper()}"
+        case int() | float():
+            return f"the number {cell:g}"
+        case str():
+            return f"the text {cell if len(cell) <= 40 else cell[:40] + '…'!r}"
+        case date():
+            return f"the date {cell}"
+        case list() | dict():
+            return "a list or object"
+    return f"the time {cell}"
 
 
 def whole(grid: Grid, column: str, values: Values, scale: int = 1) -> pa.Array:
     """Numbers as int64 after multiplication by ``scale``, NaN as null.
 
-    Publishers of thousands give at most three decimals, so a product that is not whole by more
-    than rounding noise is an error when ``scale`` is 1 and is rounded otherwise.
+    Publishers of thousands give at most three decimals, so a product that is not whole is
+    rounding noise and is rounded; with a ``scale`` of 1 it is an error.
     """
     null = np.isnan(values)
     scaled = np.where(null, 0, values) * scale
     rounded = np.rint(scaled)
     if scale == 1 and not np.array_equal(scaled, rounded):
         index = int(np.flatnonzero(scaled != rounded)[0])
-        raise grid.error(f"{values[index]} is not a whole number", index, column)
+        problem = f"the number {values[index]} where a whole number is expected"
+        raise grid.error(problem, index, column)
+    if (np.abs(rounded) > MAX_WHOLE).any():
+        index = int(np.flatnonzero(np.abs(rounded) > MAX_WHOLE)[0])
+        raise grid.error(f"the number {values[index]:g} is too large for a count", index, column)
     return pa.array(rounded.astype(np.int64), mask=null)
 
 
@@ -174,43 +221,111 @@ def workbook_sheet(
     Headers are compared as text with single blanks, years as ``1950``; where the cell is blank
     the one above counts, and where that is blank too the column is called ``(column A)``.  A
     header that occurs again is told apart by its number: ``2024``, ``2024.1``, ``2024.2``.
-    Every sheet and every column must be used or ignored with a reason.
+    Every sheet and every column must be used or ignored with a reason.  An Excel error such as
+    ``#DIV/0!`` in a used column is an error, never a blank.
     """
-    try:
-        workbook = CalamineWorkbook.from_filelike(io.BytesIO(content))
-    except CalamineError as error:
-        raise ReadError(f"not a readable workbook ({error})", file=name) from None
-    _check_sheets(name, workbook.sheet_names, sheet, ignore_sheets)
-    rows = workbook.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
+    rows = _sheet_rows(name, content, sheet, ignore_sheets)
     header = _header(rows, header_row)
     missing = [column for column in use if column not in header]
     if missing:
         _report_missing(name, sheet, rows, header_row, missing)
     body = rows[header_row:]
-    while body and not any(cell not in ("", None) for cell in body[-1]):
+    while body and not any(cell not in BLANK for cell in body[-1]):
         body.pop()
     if not body:
-        raise ReadError("no data below the header", file=name, sheet=sheet, row=header_row)
+        problem = "there is no data below the column headers"
+        raise ReadError(problem, file=name, sheet=sheet, row=header_row)
     cells = list(zip(*body, strict=True))
-    filled = [
+    _check_unknown(name, sheet, _filled(header, cells), [*use, *ignore], header_row)
+    columns = {column: cells[header.index(column)] for column in use}
+    letters = {column: _letter(header.index(column)) for column in use}
+    is_xlsx = content.startswith(b"PK")
+    if is_xlsx:
+        _refuse_excel_errors(name, content, sheet, letters, header_row)
+    # calamine reads an Excel error as blank, and in .xls nothing tells the two apart
+    blank = Grid.blank if is_xlsx else "the cell is blank or an Excel error such as #N/A"
+    return Grid(name, sheet, columns, header_row + 1, letters, blank)
+
+
+def _sheet_rows(
+    name: str, content: bytes, sheet: str, ignore_sheets: Mapping[str, str]
+) -> list[list[Any]]:
+    """All cells of a sheet from A1 on, as calamine gives them."""
+    try:
+        workbook = CalamineWorkbook.from_filelike(io.BytesIO(content))
+        _check_sheets(name, workbook.sheet_names, sheet, ignore_sheets)
+        return workbook.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
+    except ReadError:
+        raise
+    except BaseException as error:
+        # calamine's own errors, Python's for dates out of range, and calamine's panics, which
+        # are no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ReadError(f"cannot be opened as an Excel workbook ({error})", file=name) from None
+
+
+def _refuse_excel_errors(
+    name: str, content: bytes, sheet: str, letters: Mapping[str, str], header_row: int
+) -> None:
+    """Raise about the first cell with an Excel error in a used column of an ``.xlsx`` sheet."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            xml = archive.read(_sheet_part(archive, sheet))
+    except (*DAMAGE, ElementTree.ParseError, StopIteration, KeyError) as error:
+        raise ReadError(f"cannot be opened as an Excel workbook ({error})", file=name) from None
+    if b't="e"' not in xml:
+        return
+    column_of = {letter: column for column, letter in letters.items()}
+    for cell in EXCEL_ERROR.finditer(xml):
+        letter, row, value = (part.decode() for part in cell.groups())
+        if letter in column_of and int(row) > header_row:
+            problem = f"the cell holds the Excel error {value} (cell {letter}{row})"
+            column = column_of[letter]
+            raise ReadError(problem, file=name, sheet=sheet, row=int(row), column=column)
+
+
+EXCEL_ERROR = re.compile(
+    rb'<(?:\w+:)?c r="([A-Z]+)(\d+)"[^>]*\bt="e"[^>]*>.*?<(?:\w+:)?v>([^<]*)<', re.DOTALL
+)
+
+
+def _sheet_part(archive: zipfile.ZipFile, sheet: str) -> str:
+    """The archive's member that holds a sheet."""
+    book = ElementTree.fromstring(archive.read("xl/workbook.xml"))
+    links = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
+    entry = next(e for e in book.iter() if e.tag.endswith("}sheet") and e.get("name") == sheet)
+    link = next(value for key, value in entry.items() if key.endswith("}id"))
+    target = next(e.get("Target", "") for e in links if e.get("Id") == link)
+    return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+
+
+def _filled(header: Sequence[str], cells: Sequence[Cells]) -> list[str]:
+    """The header's columns without those that have neither a name nor a value."""
+    return [
         column
         for column, values in zip(header, cells, strict=True)
-        if not column.startswith("(column ") or any(value not in ("", None) for value in values)
+        if not column.startswith("(column ") or any(value not in BLANK for value in values)
     ]
-    _check_unknown(name, sheet, filled, [*use, *ignore], header_row)
-    columns = {column: cells[header.index(column)] for column in use}
-    return Grid(name, sheet, columns, header_row + 1)
 
 
 def _header(rows: Sequence[Sequence[Any]], header_row: int) -> list[str]:
     """The header's texts, completed from the row above and told apart where they repeat."""
     if header_row > len(rows):
         return []
-    above = rows[header_row - 2] if header_row > 1 else [""] * len(rows[header_row - 1])
+    cells = rows[header_row - 1]
+    above = rows[header_row - 2] if header_row > 1 else [""] * len(cells)
+    return _told_apart(
+        [_cell_text(cell) or _cell_text(upper) for cell, upper in zip(cells, above, strict=True)]
+    )
+
+
+def _told_apart(names: Sequence[str | None]) -> list[str]:
+    """Names for columns: ``(column A)`` where there is none, ``2024.1`` where one repeats."""
     seen: dict[str, int] = {}
     named = []
-    for index, (cell, upper) in enumerate(zip(rows[header_row - 1], above, strict=True)):
-        column = _cell_text(cell) or _cell_text(upper) or f"(column {_letter(index)})"
+    for index, name in enumerate(names):
+        column = name or f"(column {_letter(index)})"
         count = seen.get(column, 0)
         seen[column] = count + 1
         named.append(f"{column}.{count}" if count else column)
@@ -230,10 +345,11 @@ def _letter(index: int) -> str:
 def _check_sheets(name: str, sheets: Sequence[str], sheet: str, ignored: Mapping[str, str]) -> None:
     if sheet not in sheets:
         there = ", ".join(repr(s) for s in sheets)
-        raise ReadError(f"no sheet of this name; the workbook has {there}", file=name, sheet=sheet)
+        problem = f"the workbook has no sheet of this name; it has {there}"
+        raise ReadError(problem, file=name, sheet=sheet)
     for other in sheets:
         if other != sheet and other not in ignored:
-            raise ReadError("unknown sheet, neither used nor ignored", file=name, sheet=other)
+            raise ReadError(f"unknown sheet: {UNDECLARED}", file=name, sheet=other)
 
 
 def _report_missing(
@@ -242,22 +358,25 @@ def _report_missing(
     """Raise about missing columns; say so when the header seems to have moved."""
     for number in range(1, min(len(rows), header_row + 30) + 1):
         if number != header_row and set(missing) <= set(_header(rows, number)):
-            problem = f"the header was expected in row {header_row} and stands in row {number}"
+            problem = f"the column headers stand in this row, row {header_row} was expected"
             raise ReadError(problem, file=name, sheet=sheet, row=number)
-    problem = "column is missing" + (
-        f" (and {len(missing) - 1} more: {', '.join(missing[1:6])})" if missing[1:] else ""
-    )
+    problem = f"the header row has no such column{_more(missing)}"
     raise ReadError(problem, file=name, sheet=sheet, row=header_row, column=missing[0])
+
+
+def _more(columns: Sequence[str]) -> str:
+    """The columns after the first, as an afterthought to a message."""
+    named = ", ".join(repr(column) for column in columns[1:6])
+    rest = f" and {len(columns) - 6} more" if columns[6:] else ""
+    return f"; the same holds for {named}{rest}" if named else ""
 
 
 def _check_unknown(
     name: str, sheet: str | None, header: Sequence[str], wanted: Sequence[str], row: int
 ) -> None:
-    unknown = [column for column in header if column and column not in wanted]
+    unknown = [column for column in header if column not in wanted]
     if unknown:
-        problem = "unknown column, neither used nor ignored" + (
-            f" (and {len(unknown) - 1} more)" if unknown[1:] else ""
-        )
+        problem = f"unknown column: {UNDECLARED}{_more(unknown)}"
         raise ReadError(problem, file=name, sheet=sheet, row=row, column=unknown[0])
 
 
@@ -269,31 +388,52 @@ def csv_grid(
     ignore: Mapping[str, str],
     delimiter: str = ",",
 ) -> Grid:
-    """A CSV file with one header row, UTF-8 with or without a byte order mark."""
+    """A CSV file with one header row, UTF-8 with or without a byte order mark.
+
+    Rows count as in a spreadsheet: a cell with a line break in it does not begin a new one.
+    """
+    header, *rows = _csv_rows(name, content, delimiter)
+    if len(header) == 1 and len(use) > 1:
+        problem = f"the header is one cell, {delimiter!r} was expected between the columns"
+        raise ReadError(problem, file=name, row=1)
+    header = _told_apart([" ".join(column.split()) for column in header])
+    missing = [column for column in use if column not in header]
+    if missing:
+        problem = f"the header row has no such column{_more(missing)}"
+        raise ReadError(problem, file=name, row=1, column=missing[0])
+    while rows and not rows[-1]:
+        rows.pop()
+    if not rows:
+        raise ReadError("there is no data below the column headers", file=name, row=1)
+    for index, row in enumerate(rows):
+        if len(row) != len(header):
+            problem = f"the row has {len(row)} cells, the header has {len(header)}"
+            problem = problem if row else "the row is blank and others follow it"
+            raise ReadError(problem, file=name, row=index + 2)
+    cells = list(zip(*rows, strict=True))
+    _check_unknown(name, None, _filled(header, cells), [*use, *ignore], 1)
+    columns = {column: cells[header.index(column)] for column in use}
+    letters = {column: _letter(header.index(column)) for column in use}
+    return Grid(name, None, columns, 2, letters)
+
+
+def _csv_rows(name: str, content: bytes, delimiter: str) -> list[list[str]]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ReadError("not UTF-8 text", file=name, row=line) from None
+        problem = f"the text is not UTF-8 (byte 0x{content[error.start]:02X})"
+        raise ReadError(problem, file=name, row=line) from None
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[list[str]] = []
     try:
-        header, *rows = list(reader)
-    except (ValueError, csv.Error) as error:
-        raise ReadError(f"not a readable CSV file ({error})", file=name) from None
-    header = [" ".join(column.split()) for column in header]
-    rows = [row for row in rows if row]
-    for index, row in enumerate(rows):
-        if len(row) != len(header):
-            problem = f"{len(row)} cells under {len(header)} columns"
-            raise ReadError(problem, file=name, row=index + 2)
-    missing = [column for column in use if column not in header]
-    if missing:
-        raise ReadError("column is missing", file=name, row=1, column=missing[0])
-    _check_unknown(name, None, header, [*use, *ignore], 1)
+        rows.extend(reader)
+    except csv.Error as error:
+        row = len(rows) + 1
+        raise ReadError(f"not a readable CSV file ({error})", file=name, row=row) from None
     if not rows:
-        raise ReadError("no data below the header", file=name, row=1)
-    cells = list(zip(*rows, strict=True))
-    return Grid(name, None, {column: cells[header.index(column)] for column in use}, 2)
+        raise ReadError("the file is empty", file=name)
+    return rows
 
 
 def records_grid(
@@ -303,19 +443,22 @@ def records_grid(
     use: Sequence[str],
     ignore: Mapping[str, str],
 ) -> Grid:
-    """JSON objects as rows; row 1 is the first object.  A member may be missing in none."""
+    """JSON objects as rows; row 1 is the first object.  A used member may be missing in none."""
     wanted = {*use, *ignore}
     for index, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise ReadError("the item is not an object with members", file=name, row=index + 1)
         if record.keys() != wanted:
             unknown = [key for key in record if key not in wanted]
             if unknown:
-                problem = "unknown member, neither used nor ignored"
+                problem = f"unknown member: {UNDECLARED}{_more(unknown)}"
                 raise ReadError(problem, file=name, row=index + 1, column=unknown[0])
             missing = [key for key in use if key not in record]
             if missing:
-                raise ReadError("member is missing", file=name, row=index + 1, column=missing[0])
+                problem = f"the item has no such member{_more(missing)}"
+                raise ReadError(problem, file=name, row=index + 1, column=missing[0])
     columns = {column: [record[column] for record in records] for column in use}
-    return Grid(name, None, columns, 1)
+    return Grid(name, None, columns, 1, blank="no value")
 
 
 def read_bytes(path: Path, limit: int = 512 * 2**20) -> bytes:
@@ -326,10 +469,10 @@ def read_bytes(path: Path, limit: int = 512 * 2**20) -> bytes:
     try:
         with gzip.open(io.BytesIO(content)) as stream:
             plain = stream.read(limit + 1)
-    except (OSError, EOFError) as error:
-        raise ReadError(f"not a readable gzip file ({error})", file=path.name) from None
+    except DAMAGE as error:
+        raise ReadError(f"cannot be unpacked ({error})", file=path.name) from None
     if len(plain) > limit:
-        raise ReadError(f"more than {limit // 2**20} MiB when unpacked", file=path.name)
+        raise ReadError(f"unpacks to more than {_size(limit)}", file=path.name)
     return plain
 
 
@@ -342,26 +485,52 @@ def zip_members(
 ) -> dict[str, bytes]:
     """Members of an archive by base name, wherever its folders are.
 
-    A member that is neither used nor matches ``ignore`` is an error.
+    A member that is neither used nor matches ``ignore`` is an error, and so are two of one base
+    name, a path that leads outside the archive, and more than ``limit`` bytes in all.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            infos = {
-                PurePosixPath(info.filename).name: info
-                for info in archive.infolist()
-                if not info.is_dir()
-            }
-            for name in infos:
-                if name not in use and not (ignore and ignore.fullmatch(name)):
-                    raise ReadError(f"unknown member {name!r}", file=path.name)
-            for name in use:
-                if name not in infos:
-                    raise ReadError(f"member {name!r} is missing", file=path.name)
+            infos = _members(path.name, archive, ignore, use)
             if sum(infos[name].file_size for name in use) > limit:
-                raise ReadError(f"more than {limit // 2**20} MiB when unpacked", file=path.name)
-            return {name: archive.read(infos[name]) for name in use}
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise ReadError(f"not a readable archive ({error})", file=path.name) from None
+                raise ReadError(f"unpacks to more than {_size(limit)}", file=path.name)
+            contents = {}
+            for name in use:
+                with archive.open(infos[name]) as stream:  # bounds what a false size unpacks to
+                    contents[name] = stream.read(infos[name].file_size + 1)
+            return contents
+    except DAMAGE as error:
+        raise ReadError(f"cannot be unpacked ({error})", file=path.name) from None
+
+
+def _members(
+    archive_name: str,
+    archive: zipfile.ZipFile,
+    ignore: re.Pattern[str] | None,
+    use: Sequence[str],
+) -> dict[str, zipfile.ZipInfo]:
+    infos: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        parts = PurePosixPath(info.filename.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts:
+            problem = f"the member {info.filename!r} leads outside the archive"
+            raise ReadError(problem, file=archive_name)
+        if info.is_dir():
+            continue
+        if parts.name not in use and not (ignore and ignore.fullmatch(parts.name)):
+            problem = f"unknown member {info.filename!r}: {UNDECLARED}"
+            raise ReadError(problem, file=archive_name)
+        if parts.name in infos:
+            raise ReadError(f"two members are called {parts.name!r}", file=archive_name)
+        infos[parts.name] = info
+    missing = [name for name in use if name not in infos]
+    if missing:
+        problem = f"the archive has no member {missing[0]!r}{_more(missing)}"
+        raise ReadError(problem, file=archive_name)
+    return infos
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:g} MiB"
 
 
 # ------------------------------------------------------------------ tidy tables
@@ -395,12 +564,12 @@ def tidy(
         raise ValueError(f"columns {sorted(every)} are not those declared")
     schema = table.schema()
     arrays = []
-    for field in schema:
-        array = every[field.name]
+    for target in schema:
+        array = every[target.name]
         array = array if isinstance(array, pa.Array) else pa.array(array, from_pandas=True)
-        if pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(array.type):
+        if pa.types.is_dictionary(target.type) and not pa.types.is_dictionary(array.type):
             array = array.cast(pa.string()).dictionary_encode()
-        arrays.append(array.cast(field.type))
+        arrays.append(array.cast(target.type))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -9,8 +9,6 @@ other codes of 900 and more are regions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,6 +24,7 @@ SEXES = {"migrants": "", "migrants_male": ".1", "migrants_female": ".2"}
 
 HEADER_ROW = 11
 UNKNOWN_ORIGIN = "2003"
+DATA_TYPES = {"B", "C", "I", "R"}
 AGGREGATE = "a region or group, not a country"
 NO_FIGURE = "the publisher gives no figure"
 
@@ -71,7 +70,8 @@ TABLES = {
             join country_codes d on d.country_iso3 = m.destination_iso3 and d.scheme = 'm49'
             join country_codes o on o.country_iso3 = m.origin_iso3 and o.scheme = 'm49'
             where d.code = fact.location_code and o.code = fact.origin_code
-            and m.year = fact.year and m.sex = 'both' and m.migrants = fact.migrants)""",
+            and m.year = fact.year and m.sex = if(fact.migrants is null, 'male', 'both')
+            and m.migrants = coalesce(fact.migrants, fact.migrants_male))""",
     ),
 }
 
@@ -126,6 +126,10 @@ def read(files: Files) -> Tables:
 def _stocks(grid: Grid) -> pa.Table:
     cells = melt(grid, YEARS)
     codes = grid.required_text("Location code")
+    data_types = grid.text("Data type")
+    for index, kind in enumerate(data_types):
+        if kind is not None and not DATA_TYPES.issuperset(kind.split()):
+            raise grid.error(f"unknown data type {kind!r}", index, "Data type")
     figures = _by_sex(grid)
     return tidy(
         TABLES["stocks"],
@@ -133,30 +137,29 @@ def _stocks(grid: Grid) -> pa.Table:
         {
             "location_code": cells.repeat(codes),
             "year": _years(cells),
-            "data_type": cells.repeat(grid.text("Data type")),
+            "data_type": cells.repeat(data_types),
             **figures,
         },
         rows=cells.rows,
         column=cells.header(),
-        ignored=_reasons(cells.repeat(_aggregates(codes)), figures["migrants"]),
+        ignored=_reasons(cells.repeat(_aggregates(grid, "Location code")), figures["migrants"]),
     )
 
 
 def _percentages(grid: Grid) -> pa.Table:
     cells = melt(grid, YEARS)
-    codes = grid.required_text("Location code")
     figures = pa.array(cells.numbers(null=("", "..")), from_pandas=True)
     return tidy(
         TABLES["percentages"],
         grid,
         {
-            "location_code": cells.repeat(codes),
+            "location_code": cells.repeat(grid.required_text("Location code")),
             "year": _years(cells),
             "migrants_pct": figures,
         },
         rows=cells.rows,
         column=cells.header(),
-        ignored=_reasons(cells.repeat(_aggregates(codes)), figures),
+        ignored=_reasons(cells.repeat(_aggregates(grid, "Location code")), figures),
     )
 
 
@@ -164,7 +167,10 @@ def _origins(grid: Grid) -> pa.Table:
     cells = melt(grid, YEARS)
     destinations = grid.required_text("Location code of destination")
     origins = grid.required_text("Location code of origin")
-    reasons = pc.coalesce(_aggregates(destinations), _aggregates(origins, UNKNOWN_ORIGIN))
+    reasons = pc.coalesce(
+        _aggregates(grid, "Location code of destination"),
+        _aggregates(grid, "Location code of origin", UNKNOWN_ORIGIN),
+    )
     figures = _by_sex(grid)
     return tidy(
         TABLES["origins"],
@@ -177,7 +183,7 @@ def _origins(grid: Grid) -> pa.Table:
         },
         rows=cells.rows,
         column=cells.header(),
-        ignored=_reasons(cells.repeat(reasons), figures["migrants"]),
+        ignored=_reasons(cells.repeat(reasons), *figures.values()),
     )
 
 
@@ -192,16 +198,22 @@ def _years(cells: Melted) -> pa.Array:
     return cells.header([int(year) for year in YEARS])
 
 
-def _aggregates(codes: Sequence[str], *countries: str) -> pa.Array:
+def _aggregates(grid: Grid, column: str, *countries: str) -> pa.Array:
     """The reason why a row is ignored, null for countries (codes below 900)."""
-    kept = set(countries)
-    reasons = [AGGREGATE if int(code) >= 900 and code not in kept else None for code in codes]
-    return pa.array(reasons, pa.string())
+    codes = grid.required_text(column)
+    reasons: dict[str, str | None] = {}
+    for code in set(codes):
+        if not code.isdecimal():
+            problem = f"{code!r} is not a numeric location code"
+            raise grid.error(problem, codes.index(code), column)
+        reasons[code] = AGGREGATE if int(code) >= 900 and code not in countries else None
+    return pa.array([reasons[code] for code in codes], pa.string())
 
 
-def _reasons(aggregate: pa.Array, figures: pa.Array) -> pa.Array:
-    blank = pc.if_else(pc.is_null(figures), NO_FIGURE, pa.scalar(None, pa.string()))
-    return pc.coalesce(aggregate, blank)
+def _reasons(aggregate: pa.Array, *figures: pa.Array) -> pa.Array:
+    """Add the reason for facts without any figure; one pair has figures by sex only."""
+    blank = pc.is_null(pc.coalesce(*figures))
+    return pc.coalesce(aggregate, pc.if_else(blank, NO_FIGURE, pa.scalar(None, pa.string())))
 
 
 SOURCE = Source(

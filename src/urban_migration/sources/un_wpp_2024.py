@@ -17,6 +17,16 @@ INDICATORS = "WPP2024_Demographic_Indicators_Medium.csv.gz"
 FOLDER = "https://population.un.org/wpp/assets/Excel%20Files/1_Indicator%20(Standard)/CSV_FILES/"
 
 FIRST_PROJECTED_YEAR = 2024
+COUNTRY = "Country/Area"
+GROUPS = {
+    "World",
+    "Geographic region",
+    "Subregion",
+    "SDG region",
+    "Development group",
+    "Income group",
+    "Special other",
+}
 AGGREGATE = "a region or group, not a country"
 NO_FIGURE = "the publisher gives no figure at 1 July"
 
@@ -78,9 +88,12 @@ def read(files: Files) -> Tables:
         if variant != "Medium":
             raise grid.error(f"{variant!r} is not the medium variant", index, "Variant")
     types = grid.required_text("LocTypeName")
+    for index, kind in enumerate(types):
+        if kind != COUNTRY and kind not in GROUPS:
+            raise grid.error(f"unknown type of location {kind!r}", index, "LocTypeName")
     population = grid.integers(USED["population"], null=("",), scale=1000)
     reasons = [
-        AGGREGATE if kind != "Country/Area" else NO_FIGURE if count is None else None
+        AGGREGATE if kind != COUNTRY else NO_FIGURE if count is None else None
         for kind, count in zip(types, population.to_pylist(), strict=True)
     ]
     table = tidy(

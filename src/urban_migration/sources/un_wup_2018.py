@@ -71,6 +71,8 @@ ANNUAL = [str(year) for year in range(1950, 2051)]
 CITY_FIVE_YEARLY = [str(year) for year in range(1950, 2036, 5)]
 CITY_ANNUAL = [str(year) for year in range(1950, 2036)]
 
+COUNTRY = "Country/Area"
+GROUPS = {"Region", "Subregion", "Development group", "Income group", "Special groupings"}
 AGGREGATE = "a region or group, not a country"
 REPEATED = "repeats the annual file at five-year points; compared, not published"
 
@@ -162,7 +164,10 @@ def read(files: Files) -> Tables:
         ignore_sheets=IGNORED_SHEETS,
     )
     codes, types = locations.required_text("code"), locations.required_text("Name")
-    countries = {code for code, kind in zip(codes, types, strict=True) if kind == "Country/Area"}
+    kinds = dict(zip(codes, types, strict=True))
+    for index, kind in enumerate(types):
+        if kind != COUNTRY and kind not in GROUPS:
+            raise locations.error(f"unknown type of location {kind!r}", index, "Name")
     located = {
         "location_code": codes,
         "name": locations.required_text("Region, subregion, country or area"),
@@ -180,7 +185,10 @@ def read(files: Files) -> Tables:
     total_codes = totals.required_text("Country code")
     return {
         "locations": tidy(
-            TABLES["locations"], locations, located, ignored=_aggregates(codes, countries)
+            TABLES["locations"],
+            locations,
+            located,
+            ignored=_aggregates(locations, "code", codes, kinds),
         ),
         "totals": tidy(
             TABLES["totals"],
@@ -193,12 +201,12 @@ def read(files: Files) -> Tables:
                 "population": totals.integers("Total", scale=1000),
                 "urban_pct": totals.numbers("Percentage urban"),
             },
-            ignored=_aggregates(total_codes, countries),
+            ignored=_aggregates(totals, "Country code", total_codes, kinds),
         ),
-        "urban_percentages": _by_year("urban_percentages", share, FIVE_YEARLY, countries),
-        "urban_populations": _by_year("urban_populations", urban, ANNUAL, countries),
+        "urban_percentages": _by_year("urban_percentages", share, FIVE_YEARLY, kinds),
+        "urban_populations": _by_year("urban_populations", urban, ANNUAL, kinds),
         "urban_populations_5_yearly": _by_year(
-            "urban_populations_5_yearly", urban_5, FIVE_YEARLY, countries, REPEATED
+            "urban_populations_5_yearly", urban_5, FIVE_YEARLY, kinds, REPEATED
         ),
         "cities": tidy(
             TABLES["cities"],
@@ -246,21 +254,27 @@ def _city_sheet(members: Mapping[str, bytes], name: str, years: Sequence[str]) -
     )
 
 
-def _aggregates(codes: Sequence[str], countries: set[str]) -> list[str | None]:
-    return [None if code in countries else AGGREGATE for code in codes]
+def _aggregates(
+    grid: Grid, column: str, codes: Sequence[str], kinds: Mapping[str, str]
+) -> list[str | None]:
+    """The reason why a row is ignored, null for countries; a code must be in the locations."""
+    for index, code in enumerate(codes):
+        if code not in kinds:
+            raise grid.error(f"the code {code!r} is not in {LOCATIONS}", index, column)
+    return [None if kinds[code] == COUNTRY else AGGREGATE for code in codes]
 
 
 def _by_year(
     table: str,
     grid: Grid,
     years: Sequence[str],
-    countries: set[str],
+    kinds: Mapping[str, str],
     reason: str | None = None,
 ) -> pa.Table:
     """One row per location and year."""
     cells = melt(grid, years)
     codes = grid.required_text("Country code")
-    reasons = [aggregate or reason for aggregate in _aggregates(codes, countries)]
+    reasons = [aggregate or reason for aggregate in _aggregates(grid, "Country code", codes, kinds)]
     share = "urban_pct" in TABLES[table].columns
     figure = cells.numbers() if share else cells.integers(scale=1000)
     return tidy(

@@ -69,7 +69,10 @@ TABLES = {
 
 def read(files: Files) -> Tables:
     """One row per country of asylum, origin and year; persons at the end of the year."""
-    names = sorted(files, key=lambda name: int(name.removeprefix("population-")[:-5]))
+    names = [PAGE.format(page=number) for number in range(1, len(files) + 1)]
+    for name in names:
+        if name not in files:
+            raise ReadError(f"this page of {len(files)} or more is missing", file=name)
     pages = [_page(name, number, files) for number, name in enumerate(names, 1)]
     for name, page in zip(names, pages, strict=True):
         if page["maxPages"] != len(pages):
@@ -86,12 +89,14 @@ def _page(name: str, number: int, files: Files) -> Mapping[str, Any]:
     try:
         page = orjson.loads(read_bytes(files[name]))
     except orjson.JSONDecodeError as error:
-        raise ReadError(f"not valid JSON ({error.msg})", file=name, row=error.lineno) from None
+        problem = f"the text is not valid JSON ({error.msg})"
+        raise ReadError(problem, file=name, row=error.lineno) from None
     if not isinstance(page, dict) or page.keys() != ENVELOPE:
-        raise ReadError("not the API's envelope (page, maxPages, items, ...)", file=name)
+        problem = "the page is not as the API describes it (page, maxPages, items and so on)"
+        raise ReadError(problem, file=name)
     if page["page"] != number:
-        raise ReadError(f"this is page {page['page']}, page {number} was asked for", file=name)
-    if not page["items"]:
+        raise ReadError(f"holds page {page['page']!r}, not page {number}", file=name)
+    if not isinstance(page["items"], list) or not page["items"]:
         raise ReadError("the page has no items", file=name)
     return page
 

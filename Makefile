@@ -1,0 +1,38 @@
+# Two commands set everything up: `make data` and `make test`.  Both need Python 3.11 or newer and
+# make a virtual environment in .venv when it is missing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: data test lint lock benchmark clean
+
+data: $(READY)  ## publish a release from the bundled extract, with no network
+	$(BIN)/urban-migration refresh --offline
+
+test: lint  ## linters, types and all tests
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Setting up .venv with the locked dependencies (a few minutes the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock:  ## renew requirements.lock from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --extra dev pyproject.toml -o requirements.lock
+
+benchmark: $(READY)  ## the product against a floor and a naive script; RAW=folder of a raw store
+	$(BIN)/python benchmarks/run.py --raw $(or $(RAW),data/raw) --check
+
+clean:
+	rm -rf .venv data/processed/* .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,240 @@
+"""The refresh flow: download -> read and check each source -> build -> check -> publish.
+
+One task per source for downloading and one for reading and checking, in parallel; the steps
+themselves are plain functions of the package.  A source that cannot be fetched now but was had
+before is used as it stands; bad data or a crash leaves the standing release as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.annotations import quote
+
+from urban_migration import build, release
+from urban_migration.download import Downloader, Outcome
+from urban_migration.errors import DownloadError, ProductError
+from urban_migration.raw import RawStore
+from urban_migration.sources import all_sources, get_source
+
+Say = Callable[[str], None]
+RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=8)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a refresh is asked to do; ``sources`` limits what is downloaded, empty means all."""
+
+    raw: Path
+    bundled: Path
+    out: Path
+    expectations: Path
+    series: str = build.SERIES[0]
+    sources: tuple[str, ...] = ()
+    mirror: str | None = None
+    offline: bool = False
+    keep: int | None = None
+    download_retries: int = 0
+    retry_delay_seconds: float = 300.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a refresh ended: the release, what was transferred, what is stale or was never had."""
+
+    outcome: build.Outcome
+    downloads: Sequence[Outcome] = ()
+    stale: Mapping[str, str] = field(default_factory=dict)
+    missing: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for machines."""
+        return {
+            **self.outcome.to_json(),
+            "downloads": {
+                done.source_id: {
+                    "status": done.status,
+                    "requests": done.requests,
+                    "bytes": done.bytes_transferred,
+                    "error": done.error,
+                }
+                for done in self.downloads
+            },
+            "stale": dict(self.stale),
+            "missing": list(self.missing),
+        }
+
+
+class _FailedError(DownloadError):
+    """A download that did not come, so that Prefect shows and retries it."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.error or "")
+        self.outcome = outcome
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _FailedError, (self.outcome,)
+
+
+@task(task_run_name="download {source_id}")
+def download(source_id: str, raw: Path, downloader: Downloader) -> Outcome:
+    """Bring one source's files up to date in the raw store."""
+    outcome = downloader.refresh(get_source(source_id), RawStore(raw))
+    if outcome.status == "failed":
+        raise _FailedError(outcome)
+    return outcome
+
+
+@task(task_run_name="read and check {source_id}")
+def read_and_check(source_id: str, plan: build.Plan, pool: Executor) -> build.Prepared:
+    """Read one source into tidy tables, unless its content was read before, and check its rows."""
+    return build.prepare_source(plan, source_id, pool)
+
+
+@task
+def build_tables(
+    plan: build.Plan, prepared: Mapping[str, build.Prepared], say: Say
+) -> build.Assembled:
+    """Make the published tables with SQL and account for every row."""
+    return build.assemble(plan, prepared, say)
+
+
+@task
+def check(
+    plan: build.Plan,
+    prepared: Mapping[str, build.Prepared],
+    assembled: build.Assembled,
+    say: Say,
+) -> Sequence[Any]:
+    """Check the published tables, sums and references."""
+    return build.inspect(plan, prepared, assembled, say)
+
+
+@task
+def publish(
+    plan: build.Plan,
+    prepared: Mapping[str, build.Prepared],
+    assembled: build.Assembled,
+    findings: Sequence[Any],
+    staging: Path,
+    keep: int | None,
+) -> build.Outcome:
+    """Write the release and make it the latest."""
+    return build.publish(plan, prepared, assembled, findings, staging, keep=keep)
+
+
+@flow(name="refresh", task_runner=RUNNER, validate_parameters=False)
+def refresh(order: Order, downloader: Downloader | None, say: Say) -> Summary:
+    """Refresh the sources and publish a release when anything is new."""
+    return _refresh(order, downloader, say)
+
+
+@flow(name="scheduled-refresh", task_runner=RUNNER, log_prints=True)
+def scheduled_refresh(
+    raw: str,
+    bundled: str,
+    out: str,
+    expectations: str,
+    series: str,
+    sources: list[str],
+    mirror: str | None,
+    offline: bool,
+    keep: int | None,
+    download_retries: int,
+    retry_delay_seconds: float,
+) -> dict[str, Any]:
+    """The same for a schedule: plain parameters, patient with publishers, a log of lines."""
+    order = Order(
+        raw=Path(raw),
+        bundled=Path(bundled),
+        out=Path(out),
+        expectations=Path(expectations),
+        series=series,
+        sources=tuple(sources),
+        mirror=mirror,
+        offline=offline,
+        keep=keep,
+        download_retries=download_retries,
+        retry_delay_seconds=retry_delay_seconds,
+    )
+    with Downloader(mirror=mirror) as downloader:
+        summary = _refresh(order, None if offline else downloader, print)
+    print(summary.outcome.release_id)
+    return summary.to_json()
+
+
+def _refresh(order: Order, downloader: Downloader | None, say: Say) -> Summary:
+    with release.publishing(order.out, on_wait=say) as staging:
+        raw, downloads = _fetch(order, downloader, say)
+        stale = {
+            source_id: error
+            for source_id, error in release.stale_sources(order.out).items()
+            if raw.files(source_id)
+        }
+        plan = build.plan(raw, order.out, order.expectations, series=order.series, stale=stale)
+        missing = sorted(all_sources().keys() - plan.files.keys())
+        outcome = build.nothing_new(plan) or _build(plan, staging, order.keep, say)
+    return Summary(outcome, downloads, stale, missing)
+
+
+def _build(plan: build.Plan, staging: Path, keep: int | None, say: Say) -> build.Outcome:
+    with build.readers(plan) as pool:
+        reading = [
+            read_and_check.submit(source_id, quote(plan), quote(pool)) for source_id in plan.files
+        ]
+        done = [_result(future) for future in reading]
+    prepared = {source.source_id: source for source in done}
+    assembled = build_tables(quote(plan), quote(prepared), quote(say))
+    findings = check(quote(plan), quote(prepared), quote(assembled), quote(say))
+    return publish(quote(plan), quote(prepared), quote(assembled), quote(findings), staging, keep)
+
+
+def _fetch(order: Order, downloader: Downloader | None, say: Say) -> tuple[RawStore, list[Outcome]]:
+    """Download what was asked for; offline, the raw store or, where empty, the extract."""
+    raw = RawStore(order.raw)
+    if downloader is None:
+        if raw.empty:
+            say("the raw store is empty: building from the bundled extract")
+            return RawStore(order.bundled), []
+        return raw, []
+    wanted = order.sources or tuple(all_sources())
+    patient = download.with_options(
+        retries=order.download_retries, retry_delay_seconds=order.retry_delay_seconds
+    )
+    futures = {
+        source_id: patient.submit(source_id, quote(order.raw), quote(downloader))
+        for source_id in wanted
+    }
+    outcomes = [_downloaded(future) for future in futures.values()]
+    release.note_downloads(order.out, outcomes)
+    return raw, outcomes
+
+
+def _downloaded(future: PrefectFuture[Outcome]) -> Outcome:
+    try:
+        return _result(future)
+    except _FailedError as error:
+        return error.outcome
+
+
+def _result(future: PrefectFuture[Any]) -> Any:
+    """A task's result, or the very error that it raised."""
+    return future.result(raise_on_failure=True)
+
+
+def run(order: Order, downloader: Downloader | None, say: Say) -> Summary:
+    """Run the flow once, here and now; raises what a step raised."""
+    state = refresh(order, downloader, say, return_state=True)
+    result = state.result(raise_on_failure=False)
+    if isinstance(result, BaseException):
+        raise result
+    if not isinstance(result, Summary):
+        raise ProductError(f"the flow ended without a result: {state}")
+    return result

@@ -1,0 +1,84 @@
+"""Serves the refresh flow on a cron, for refreshes that nobody watches.
+
+With ``PREFECT_API_URL`` set, runs are scheduled and shown by that server.  Without one, a server
+of our own is started on the loopback interface and ends with this process: Prefect schedules
+nothing on the short-lived server that a single run makes for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from urban_migration.errors import ProductError, UsageError
+
+START_SECONDS = 120.0
+
+
+def serve(cron: str, parameters: dict[str, Any], *, limit: int | None = None) -> None:
+    """Run ``scheduled_refresh`` whenever ``cron`` says, until interrupted.
+
+    ``limit`` ends after so many runs have been started and finished (for tests).
+    """
+    with _server():
+        from prefect._vendor.croniter import croniter
+
+        if not croniter.is_valid(cron):
+            raise UsageError(f"{cron!r} is no cron expression, such as '0 6 1 * *'")
+        from flows.refresh import scheduled_refresh
+
+        signal.signal(signal.SIGTERM, _stop)
+        scheduled_refresh.serve(name="refresh", cron=cron, parameters=parameters, limit=limit)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def _server() -> Iterator[None]:
+    """The server that the environment names, or one of our own for as long as the block."""
+    if os.environ.get("PREFECT_API_URL"):
+        yield
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+    server = subprocess.Popen(
+        [*command, "--port", str(port), "--no-ui"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _await(server, f"http://127.0.0.1:{port}/api/health")
+        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        yield
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def _await(server: subprocess.Popen[bytes], health: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise ProductError(f"the scheduler's server ended at once (code {server.returncode})")
+        try:
+            with urlopen(health, timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    raise ProductError(f"the scheduler's server did not answer within {START_SECONDS:g} s")
