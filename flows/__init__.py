@@ -16,11 +16,13 @@ def settle(home: Path, *, logging_level: str = "CRITICAL") -> None:
     Its database stays in ``home``, it sends no analytics, and its own log is quiet, because the
     command line reports progress and errors itself.
     """
+    home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder only
     defaults = {
         "PREFECT_HOME": str(home.resolve()),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "0",
         "PREFECT_LOGGING_LEVEL": logging_level,
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "DO_NOT_TRACK": "1",
     }
     for name, value in defaults.items():

@@ -219,7 +219,7 @@ class Edition:
 
     def urban_pct(self, location: int, year: int) -> float:
         """Per cent of the population."""
-        return 100 * self.urban(location, year) / self.total(location, year)
+        return 100 * self.urban(location, year) / (self.total(location, year) or 1)
 
     def by_sex(self, destination: int, origin: int, year: int) -> tuple[int | None, ...]:
         """Migrants of both sexes, males and females; for the world and all origins, the sums."""

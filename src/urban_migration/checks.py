@@ -254,13 +254,9 @@ def check_rows(suite: Suite, table: pa.Table) -> tuple[list[Finding], list[Withh
     indices = np.arange(table.num_rows)
     if "ignored" in table.column_names:
         indices = np.flatnonzero(table["ignored"].is_null().to_numpy())
-    used = [name for name in table.column_names if any(name in r.columns() for r in suite.rows)]
-    checked = table.select(used)
-    if len(indices) < table.num_rows:
-        checked = checked.take(indices)
-    frame = _frame(checked)
-    if not used:
-        frame = frame.reindex(range(len(indices)))
+    frame = _frame(table, suite.rows)
+    if len(indices) < len(frame):
+        frame = frame.iloc[indices].reset_index(drop=True)
     findings, withheld = [], []
     for rule, outcome in zip(suite.rows, _evaluate(suite, suite.rows, frame), strict=True):
         failed = indices[outcome.rows]
@@ -284,7 +280,7 @@ def check_derived(suite: Suite, con: duckdb.DuckDBPyConnection) -> list[Finding]
             result: pa.Table = con.sql(query.sql).to_arrow_table()
         except duckdb.Error as error:
             raise SuiteError(f"{suite.file}, {query.rule}: the SQL failed ({error})") from error
-        frame = _frame(result)
+        frame = _frame(result, query.rows)
         for rule, outcome in zip(query.rows, _evaluate(suite, query.rows, frame), strict=True):
             rows = outcome.rows
             if _looks_for_exceptions(rule):
@@ -296,8 +292,9 @@ def check_derived(suite: Suite, con: duckdb.DuckDBPyConnection) -> list[Finding]
     return findings
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    """The table for pandas, in the two number types over which expectations are vectorised."""
+def _frame(table: pa.Table, rules: Sequence[Rule]) -> pd.DataFrame:
+    """What the rules look at, in the two number types over which expectations are vectorised."""
+    import pandas as pd
     import pyarrow as pa
 
     def plain(kind: pa.DataType) -> pa.DataType:
@@ -305,8 +302,12 @@ def _frame(table: pa.Table) -> pd.DataFrame:
             return pa.float64()
         return pa.int64() if pa.types.is_integer(kind) else kind
 
-    types = pa.schema((field.name, plain(field.type)) for field in table.schema)
-    frame: pd.DataFrame = table.cast(types).to_pandas()
+    wanted = {name for rule in rules for name in rule.columns()}
+    used = table.select([name for name in table.column_names if name in wanted])
+    if not used.num_columns:
+        return pd.DataFrame(index=pd.RangeIndex(table.num_rows))
+    types = pa.schema((field.name, plain(field.type)) for field in used.schema)
+    frame: pd.DataFrame = used.cast(types).to_pandas()
     return frame
 
 
@@ -422,7 +423,8 @@ def _run(
             kind = get_expectation_impl(rule.type)
             kind(**rule.kwargs)
         except Exception as error:  # Great Expectations and pydantic raise each their own
-            raise SuiteError(f"{suite.file}, {rule.rule}: {rule.type}: {error}") from error
+            what = " ".join(str(error).split())
+            raise SuiteError(f"{suite.file}, {rule.rule}: {rule.type}: {what}") from error
         detail = result_format if issubclass(kind, by_row) else "BASIC"
         kwargs = {**rule.kwargs, "result_format": detail}
         configurations.append(ExpectationConfiguration(rule.type, kwargs, meta={"at": at}))

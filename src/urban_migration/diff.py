@@ -169,7 +169,7 @@ def repointed(old: Path, new_cities: pa.Table) -> list[str]:
     try:
         if "cities" not in resources(old):
             return []
-        old_cities = pq.read_table(path, partitioning=None)
+        old_cities = pq.ParquetFile(path).read()
     except (OSError, pa.ArrowException) as error:
         raise ReleaseError(f"{path} cannot be read: {error}") from error
     found = []
@@ -476,7 +476,7 @@ def to_markdown(changes: Changes) -> str:
         lines += [f"- **{name}**: {'new table, ' if changes.before else ''}{_many(rows, 'row')}"]
     for name, rows in changes.tables_removed.items():
         lines += [f"- **{name}**: table removed ({_many(rows, 'row')})"]
-    lines += [f"- **{change.table}**: {_summary(change)}" for change in changes.tables]
+    lines += [f"- **{change.table}**: {_safe(_summary(change))}" for change in changes.tables]
     if changes.unchanged:
         lines += ["", f"Unchanged: {', '.join(changes.unchanged)}."]
     for change in changes.tables:

@@ -184,7 +184,7 @@ def _linked(earlier: Path, path: Path, schema: pa.Schema) -> pa.Table | None:
         promised = _read_sums(earlier.parent).get(earlier.name)
         if promised not in (None, sha256_file(earlier)):
             return None
-        table = pq.read_table(earlier, partitioning=None)
+        table = pq.ParquetFile(earlier).read()
         if not table.schema.equals(schema, check_metadata=True):
             return None
         os.link(earlier, path)
@@ -242,7 +242,7 @@ def _check_key(table: pa.Table, spec: TableSpec) -> None:
     """Raise ReleaseError where two neighbours share their key; the table is sorted by it.
 
     The last column of a key is the one that neighbours seldom share, so most tables are done
-    after it.
+    after it.  (No Python value is handed to Arrow here: that would import pandas.)
     """
     import pyarrow.compute as pc
 
@@ -251,13 +251,15 @@ def _check_key(table: pa.Table, spec: TableSpec) -> None:
         return
     for name in reversed(spec.key):
         here, following = table[name].slice(0, count), table[name].slice(1)
-        equal = pc.fill_null(pc.equal(here, following), False)
+        equal = pc.equal(here, following)
         if table[name].null_count:
-            equal = pc.or_(equal, pc.and_(pc.is_null(here), pc.is_null(following)))
-        same = equal if same is None else pc.and_(same, equal)
+            both_null = pc.and_(pc.is_null(here), pc.is_null(following))
+            equal = pc.or_kleene(equal, both_null)
+        same = equal if same is None else pc.and_kleene(same, equal)
         if not pc.any(same).as_py():
             return
-    shared = table.slice(pc.index(same, True).as_py(), 1).select(spec.key).to_pylist()[0]
+    row = pc.indices_nonzero(same)[0].as_py()
+    shared = table.slice(row, 1).select(spec.key).to_pylist()[0]
     raise ReleaseError(f"table {spec.name}: two rows share the key {shared}")
 
 

@@ -40,7 +40,9 @@ CALLS = (
 )
 OLD, NEW = {("jpn-tokyo", 2018): 37_468_302}, {("jpn-tokyo", 2018): 37_468_303}
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["small_release", "pyarrow.parquet", "pyarrow.compute"])
+PROCESSES.set_forkserver_preload(
+    ["duckdb", "pyarrow.compute", "pyarrow.parquet", "pytest", "urban_migration.release"]
+)
 
 
 def die_at(step: int) -> None:
@@ -61,8 +63,18 @@ def die_at(step: int) -> None:
         setattr(os, name, stepping(getattr(os, name)))
 
 
-def victim(out: Path, step: int, options: dict[str, Any]) -> None:
-    die_at(step)
+def victim(out: Path, step: int, publishing_only: bool, options: dict[str, Any]) -> None:
+    """Steps count from the start, or from when the release is written and to be published."""
+    publish = release.publish
+
+    def publish_and_die(*args: Any, **options: Any) -> release.PublishOutcome:
+        die_at(step)
+        return publish(*args, **options)
+
+    if publishing_only:
+        release.publish = publish_and_die
+    else:
+        die_at(step)
     run(out, **options)
 
 
@@ -72,7 +84,9 @@ def started(target: Any, *args: Any) -> Any:
     return process
 
 
-def killed_at_every_step(out: Path, **options: Any) -> Iterator[int]:
+def killed_at_every_step(
+    out: Path, *, publishing_only: bool = False, **options: Any
+) -> Iterator[int]:
     """Run a victim on a fresh copy of ``out`` for each step; the copy is ``out`` after each."""
     pristine = out.with_name("pristine")
     out.mkdir(exist_ok=True)
@@ -80,7 +94,7 @@ def killed_at_every_step(out: Path, **options: Any) -> Iterator[int]:
     for step in range(1, 200):
         shutil.rmtree(out)
         shutil.copytree(pristine, out, symlinks=True)
-        process = started(victim, out, step, options)
+        process = started(victim, out, step, publishing_only, options)
         process.join()
         if process.exitcode == 0:
             assert step > 10, "the steps were counted"
@@ -119,7 +133,7 @@ def test_a_killed_run_leaves_the_last_release_and_the_next_run_is_correct(tmp_pa
 
 def test_a_first_run_that_is_killed_leaves_nothing_or_a_whole_release(tmp_path: Path) -> None:
     out = tmp_path / "processed"
-    for step in killed_at_every_step(out, changed=NEW):
+    for step in killed_at_every_step(out, publishing_only=True, changed=NEW):
         if (folder := release.latest(out)) is not None:
             release.verify(folder)
         if step % 3 == 0:
@@ -131,9 +145,9 @@ def test_moving_back_to_a_release_that_stands_can_be_killed_too(tmp_path: Path) 
     out = tmp_path / "processed"
     run(out, NEW)
     run(out, OLD)
-    for step in killed_at_every_step(out, changed=NEW):
+    for step in killed_at_every_step(out, publishing_only=True, changed=NEW):
         release.verify(release.resolve(out))
-        if step % 6 == 0:
+        if step % 3 == 0:
             run(out, NEW)
             release.verify(release.resolve(out))
             assert opens(release.resolve(out)) == 37_468_303
@@ -145,9 +159,9 @@ def test_mending_a_damaged_release_can_be_killed_and_is_done_by_the_next_run(
     out = tmp_path / "processed"
     run(out, NEW)
     (release.resolve(out) / "quality.json").write_text("{")
-    for step in killed_at_every_step(out, changed=NEW):
+    for step in killed_at_every_step(out, publishing_only=True, changed=NEW):
         assert opens(release.resolve(out)) == 37_468_303, "readable at every moment"
-        if step % 6 == 0:
+        if step % 3 == 0:
             run(out, NEW)
             release.verify(release.resolve(out))
 

@@ -12,7 +12,6 @@ import pytest
 
 from urban_migration import checks
 from urban_migration.checks import SuiteError, load_suite
-from urban_migration.columns import arrow_type
 from urban_migration.sources import all_sources
 from urban_migration.tables import load_tables
 
@@ -156,7 +155,7 @@ def test_an_unknown_expectation_is_an_error(suite: Suite, wrong: str) -> None:
 
 
 def test_a_misspelt_kwarg_is_an_error(suite: Suite) -> None:
-    with pytest.raises(SuiteError, match="population_not_negative.*minimum"):
+    with pytest.raises(SuiteError, match=r"population_not_negative: .*minimum"):
         checks.check_rows(suite(NOT_NEGATIVE.replace("min_value", "minimum")), city_years([1]))
 
 
@@ -407,6 +406,8 @@ def test_the_publishers_files_pass(upstream: Path) -> None:
         assert withheld == []
         findings += found + checks.check_derived(suite, con)
     assert not checks.blocked(findings)
-    assert [f"{f.table} {f.rule} {f.unexpected}" for f in findings if not f.success] == [
-        "un_migrant_stock_2024.percentages migrants_pct_at_most_all 3"  # the Channel Islands' like
+    failed = [f for f in findings if not f.success]
+    # The Caribbean Netherlands of 2010, 2020 and 2024: 100.005 % of the people.
+    assert [(f.rule, f.action, f.unexpected) for f in failed] == [
+        ("migrants_pct_at_most_all", "warn", 3)
     ]

@@ -85,10 +85,12 @@ class Page(HTMLParser):
         self.text = " ".join(" ".join(self.words).split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep the tag and what it would fetch."""
         self.tags.append(tag)
         self.fetched += [value or "" for name, value in attrs if name in {"src", "href"}]
 
     def handle_data(self, data: str) -> None:
+        """Keep the text."""
         self.words.append(data)
 
 
@@ -97,8 +99,8 @@ def test_the_verdict_is_one_that_a_reader_understands() -> None:
         "No check forbids this release: of 2, 1 check asks for a second look. "
         "1 of the 1,000 figures read was withheld."
     )
-    fine = report(findings=[HELD], sources=[source(rows_quarantined=0)])
-    assert verdict(fine) == "All 1 checks held. None of the 1,000 figures read were withheld."
+    fine = report(findings=[HELD, HELD], sources=[source(rows_quarantined=0)])
+    assert verdict(fine) == "All 2 checks held. None of the 1,000 figures read were withheld."
     assert "1 check of 1 failed" in verdict(report(findings=[BLOCKED]))
 
 

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,7 @@ def broken(statement: str) -> duckdb.DuckDBPyConnection:
         ("update city_indicators set population_growth_pct = 'nan'", "NaN"),
         ("alter table city_population alter population type text using 'x'", "city_population"),
         ("drop table cities", "cities"),
+        ("insert into city_population from city_population limit 1", "two rows share the key"),
     ],
 )
 def test_tables_that_break_the_dictionary_are_refused(
@@ -187,6 +190,21 @@ def test_tables_that_break_the_dictionary_are_refused(
     with pytest.raises(ReleaseError, match=words):
         write(broken(statement), tmp_path / "staging")
     assert not (tmp_path / "staging").exists()
+
+
+def test_writing_and_comparing_need_neither_pandas_nor_prefect(tmp_path: Path) -> None:
+    """Each costs a third of a second or more, every time."""
+    script = (
+        "import sys; from pathlib import Path; from small_release import run; "
+        f"out = Path({str(tmp_path)!r}); run(out); "
+        "run(out, {('jpn-tokyo', 2018): 1}, link=True); "
+        "sys.exit(str({'pandas', 'prefect', 'great_expectations'} & sys.modules.keys() or ''))"
+    )
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=here, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.strip() == ""
 
 
 # ---- publishing

@@ -16,7 +16,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -25,8 +25,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as csv_reader
 from python_calamine import CalamineWorkbook
 
 from urban_migration.errors import ReadError
@@ -36,7 +38,7 @@ Values = npt.NDArray[Any]
 Cells = Sequence[Any]
 
 BLANK = (None, "")
-UNDECLARED = "the reader was told neither to use nor to ignore it"
+UNDECLARED = "the reader must be told to use or to ignore it"
 MAX_WHOLE = 2**53
 """Beyond this a float no longer tells one whole number from the next."""
 DAMAGE = (
@@ -49,6 +51,8 @@ DAMAGE = (
     RuntimeError,  # an encrypted member
 )
 """What the standard library raises about a damaged archive."""
+DIAGNOSED = 2**31
+"""Bytes of a large CSV file that are searched for the reason of an error."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,9 @@ class Grid:
         kinds = set(map(type, cells))
         if not kinds <= {str, float, int, type(None)}:
             index = next(i for i, c in enumerate(cells) if isinstance(c, bool) or not _plain(c))
-            raise self.error(f"{_shown(cells[index])} where a text is expected", index, column)
+            raise self.error(
+                f"{_shown(cells[index])} stands where a text is expected", index, column
+            )
         if kinds <= {str}:
             known = {cell: " ".join(cell.split()) or None for cell in set(cells)}
             return [known[cell] for cell in cells]
@@ -117,7 +123,7 @@ class Grid:
         if not np.isfinite(values).all():
             for index in np.flatnonzero(~np.isfinite(values)).tolist():
                 if not (isinstance(cells[index], str | None) and (cells[index] or "") in null):
-                    problem = f"{_shown(cells[index])} where a finite number is expected"
+                    problem = f"{_shown(cells[index])} stands where a finite number is expected"
                     raise self.error(problem, index, column)
         return values
 
@@ -137,7 +143,7 @@ class Grid:
                 try:
                     parsed[index] = known[cell] = _number(cell)
                 except ValueError:
-                    what = self.blank if cell in BLANK else _shown(cell)
+                    what = self.blank if cell in BLANK else f"{_shown(cell)} stands"
                     raise self.error(f"{what} where a number is expected", index, column) from None
         return parsed
 
@@ -195,7 +201,7 @@ def whole(grid: Grid, column: str, values: Values, scale: int = 1) -> pa.Array:
     rounded = np.rint(scaled)
     if scale == 1 and not np.array_equal(scaled, rounded):
         index = int(np.flatnonzero(scaled != rounded)[0])
-        problem = f"the number {values[index]} where a whole number is expected"
+        problem = f"the number {values[index]} stands where a whole number is expected"
         raise grid.error(problem, index, column)
     if (np.abs(rounded) > MAX_WHOLE).any():
         index = int(np.flatnonzero(np.abs(rounded) > MAX_WHOLE)[0])
@@ -358,7 +364,7 @@ def _report_missing(
     """Raise about missing columns; say so when the header seems to have moved."""
     for number in range(1, min(len(rows), header_row + 30) + 1):
         if number != header_row and set(missing) <= set(_header(rows, number)):
-            problem = f"the column headers stand in this row, row {header_row} was expected"
+            problem = f"the column headers stand in this row, not in row {header_row} as expected"
             raise ReadError(problem, file=name, sheet=sheet, row=number)
     problem = f"the header row has no such column{_more(missing)}"
     raise ReadError(problem, file=name, sheet=sheet, row=header_row, column=missing[0])
@@ -392,15 +398,8 @@ def csv_grid(
 
     Rows count as in a spreadsheet: a cell with a line break in it does not begin a new one.
     """
-    header, *rows = _csv_rows(name, content, delimiter)
-    if len(header) == 1 and len(use) > 1:
-        problem = f"the header is one cell, {delimiter!r} was expected between the columns"
-        raise ReadError(problem, file=name, row=1)
-    header = _told_apart([" ".join(column.split()) for column in header])
-    missing = [column for column in use if column not in header]
-    if missing:
-        problem = f"the header row has no such column{_more(missing)}"
-        raise ReadError(problem, file=name, row=1, column=missing[0])
+    first, *rows = _csv_rows(name, content, delimiter)
+    header = _csv_header(name, first, use, delimiter)
     while rows and not rows[-1]:
         rows.pop()
     if not rows:
@@ -415,6 +414,19 @@ def csv_grid(
     columns = {column: cells[header.index(column)] for column in use}
     letters = {column: _letter(header.index(column)) for column in use}
     return Grid(name, None, columns, 2, letters)
+
+
+def _csv_header(name: str, cells: Sequence[str], use: Sequence[str], delimiter: str) -> list[str]:
+    """The header's names, told apart; a used column that is missing is an error."""
+    if len(cells) == 1 and len(use) > 1:
+        problem = f"the header is one cell, {delimiter!r} was expected between the columns"
+        raise ReadError(problem, file=name, row=1)
+    header = _told_apart([" ".join(column.split()) for column in cells])
+    missing = [column for column in use if column not in header]
+    if missing:
+        problem = f"the header row has no such column{_more(missing)}"
+        raise ReadError(problem, file=name, row=1, column=missing[0])
+    return header
 
 
 def _csv_rows(name: str, content: bytes, delimiter: str) -> list[list[str]]:
@@ -458,7 +470,46 @@ def records_grid(
                 problem = f"the item has no such member{_more(missing)}"
                 raise ReadError(problem, file=name, row=index + 1, column=missing[0])
     columns = {column: [record[column] for record in records] for column in use}
-    return Grid(name, None, columns, 1, blank="no value")
+    return Grid(name, None, columns, 1, blank="no value stands")
+
+
+def json_content(name: str, path: Path) -> Any:
+    """What a JSON file holds."""
+    try:
+        return orjson.loads(read_bytes(path))
+    except orjson.JSONDecodeError as error:
+        problem = f"the text is not valid JSON ({error.msg})"
+        raise ReadError(problem, file=name, row=error.lineno) from None
+
+
+def json_pages(
+    files: Mapping[str, Path], pattern: str, members: Collection[str]
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The items of each page of a paged JSON API, in turn, with the page's file name.
+
+    ``pattern`` is the file name with ``{page}`` in it, ``members`` what every page has: ``page``
+    (its number), ``maxPages`` (how many there are), ``items`` and others.  A page that is
+    missing, is another or has no items is an error.
+    """
+    start, end = pattern.split("{page}")
+    count = sum(name.startswith(start) and name.endswith(end) for name in files)
+    names = [pattern.format(page=number) for number in range(1, max(count, 1) + 1)]
+    for name in names:
+        if name not in files:
+            raise ReadError(f"this page of {max(count, 1)} or more is missing", file=name)
+    for number, name in enumerate(names, 1):
+        page = json_content(name, files[name])
+        if not isinstance(page, dict) or page.keys() != set(members):
+            problem = "the page is not as the API describes it (page, maxPages, items and so on)"
+            raise ReadError(problem, file=name)
+        if page["page"] != number:
+            raise ReadError(f"holds page {page['page']!r}, not page {number}", file=name)
+        if not isinstance(page["items"], list) or not page["items"]:
+            raise ReadError("the page has no items", file=name)
+        if page["maxPages"] != count:
+            problem = f"says that there are {page['maxPages']} pages, and {count} are here"
+            raise ReadError(problem, file=name)
+        yield name, page["items"]
 
 
 def read_bytes(path: Path, limit: int = 512 * 2**20) -> bytes:
@@ -474,6 +525,12 @@ def read_bytes(path: Path, limit: int = 512 * 2**20) -> bytes:
     if len(plain) > limit:
         raise ReadError(f"unpacks to more than {_size(limit)}", file=path.name)
     return plain
+
+
+def reference_rows(module: str) -> list[dict[str, str]]:
+    """The rows of the reviewed CSV of ours beside a source's module (its ``__file__``)."""
+    with Path(module).with_suffix(".csv").open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines, strict=True))
 
 
 def zip_members(
@@ -516,6 +573,8 @@ def _members(
             raise ReadError(problem, file=archive_name)
         if info.is_dir():
             continue
+        if info.flag_bits & 1:
+            raise ReadError(f"the member {info.filename!r} is encrypted", file=archive_name)
         if parts.name not in use and not (ignore and ignore.fullmatch(parts.name)):
             problem = f"unknown member {info.filename!r}: {UNDECLARED}"
             raise ReadError(problem, file=archive_name)
@@ -531,6 +590,236 @@ def _members(
 
 def _size(count: int) -> str:
     return f"{count / 2**20:g} MiB"
+
+
+# ------------------------------------------------------------------ large CSV files
+
+
+@dataclass(frozen=True)
+class BigGrid(Grid):
+    """A :class:`Grid` of millions of cells: its columns are Arrow arrays, never Python lists.
+
+    Texts are dictionaries of the few that repeat, numbers float64; a blank cell is null in both.
+    """
+
+    columns: Mapping[str, pa.Array]
+
+    def strings(self, column: str) -> pa.DictionaryArray:
+        """Text without outer and doubled blanks; blank is null."""
+        cells = self.columns[column]
+        written = cells.dictionary.to_pylist()
+        cleaned = [" ".join(text.split()) or None for text in written]
+        if cleaned == written:
+            return cells
+        return pa.array(cleaned, pa.string()).take(cells.indices).dictionary_encode()
+
+    def required_strings(self, column: str) -> pa.DictionaryArray:
+        """Text where a blank is an error."""
+        values = self.strings(column)
+        if values.null_count:
+            index = pc.index(values.is_null(), True).as_py()
+            raise self.error(f"{self.blank} where a text is expected", index, column)
+        return values
+
+    def one_of(
+        self, column: str, known: Collection[str], problem: str, *, blank: bool = False
+    ) -> pa.DictionaryArray:
+        """Text that is one of ``known``; else ``problem``, with the text for ``{}``, is raised.
+
+        ``blank`` says that a blank may stand among them, as null.
+        """
+        values = self.strings(column) if blank else self.required_strings(column)
+        there = values.dictionary.to_pylist()
+        unknown = [code for code, text in enumerate(there) if text not in known]
+        if unknown:
+            index = int(np.flatnonzero(np.isin(values.indices.fill_null(-1), unknown))[0])
+            raise self.error(problem.format(repr(values[index].as_py())), index, column)
+        return values
+
+    def text(self, column: str) -> list[str | None]:
+        """The texts as a list, for files of thousands of rows."""
+        values = self.strings(column)
+        return list(values.dictionary.take(values.indices).to_pylist())
+
+    def numbers(self, column: str, null: Collection[str] = ()) -> Values:
+        """Finite numbers as float64; a blank is NaN where ``null`` has it, else an error."""
+        cells = self.columns[column]
+        if cells.null_count and "" not in null:
+            index = pc.index(cells.is_null(), True).as_py()
+            raise self.error(f"{self.blank} where a number is expected", index, column)
+        return np.asarray(cells.to_numpy(zero_copy_only=False))
+
+
+def big_csv_grid(
+    name: str,
+    path: Path,
+    *,
+    text: Sequence[str],
+    numbers: Sequence[str],
+    ignore: Mapping[str, str],
+    delimiter: str = ",",
+    limit: int = 2**30,
+) -> BigGrid:
+    """A CSV file of up to millions of rows, gzipped or not, read as it is unpacked.
+
+    Like :func:`csv_grid`, with the columns' kinds said beforehand; ignored columns are not looked
+    at.  What the fast parser refuses is read again, slowly and strictly, for the error to name
+    row and column.
+    """
+    use = [*text, *numbers]
+    header = _csv_header(name, _first_record(name, path, delimiter), use, delimiter)
+    unnamed = [column for column in header if column.startswith("(column ")]
+    _check_unknown(name, None, [c for c in header if c not in unnamed], [*use, *ignore], 1)
+    kinds = dict.fromkeys([*text, *unnamed], pa.dictionary(pa.int32(), pa.string()))
+    kinds |= dict.fromkeys(numbers, pa.float64())
+    table, problem = None, "quotes are not closed"
+    try:
+        with _Unpacked(path, limit) as stream:
+            table = csv_reader.read_csv(
+                pa.PythonFile(stream, mode="r"),
+                read_options=csv_reader.ReadOptions(
+                    column_names=header, skip_rows=1, block_size=2**22
+                ),
+                parse_options=csv_reader.ParseOptions(
+                    delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False
+                ),
+                convert_options=csv_reader.ConvertOptions(
+                    column_types=kinds,
+                    include_columns=list(kinds),
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+            balanced = stream.quotes % 2 == 0
+    except pa.ArrowInvalid as error:
+        problem = str(error)
+    except DAMAGE as error:
+        raise ReadError(f"cannot be unpacked ({error})", file=name) from None
+    if table is None or not balanced or not _finite(table, numbers):
+        _diagnose(name, path, header, numbers, delimiter)
+        raise ReadError(f"not a readable CSV file ({problem})", file=name)
+    table = _without_blank_rows(name, table)
+    named = [*ignore]
+    _check_unknown(name, None, [c for c in unnamed if table[c].null_count < len(table)], named, 1)
+    columns = {column: _one(table[column]) for column in use}
+    letters = {column: _letter(header.index(column)) for column in use}
+    return BigGrid(name, None, columns, 2, letters)
+
+
+class _Unpacked(io.RawIOBase):
+    """A file's content as a stream, gunzipped where it is gzip; it counts bytes and quotes."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        super().__init__()
+        self._file, self._limit = path, limit
+        with path.open("rb") as head:
+            packed = head.read(2) == b"\x1f\x8b"
+        self._stream = gzip.open(path) if packed else path.open("rb")  # noqa: SIM115 closed below
+        self._bytes = self.quotes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        part = self._stream.read(size)
+        self._bytes += len(part)
+        self.quotes += part.count(b'"')
+        if self._bytes > self._limit:
+            raise ReadError(f"unpacks to more than {_size(self._limit)}", file=self._file.name)
+        return part
+
+    def readinto(self, buffer: Any) -> int:
+        part = self.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _records(name: str, path: Path, delimiter: str) -> Iterator[list[str]]:
+    """The rows of a CSV file one by one, parsed strictly."""
+    number = 0
+    try:
+        with _Unpacked(path, DIAGNOSED) as stream:
+            lines = io.TextIOWrapper(io.BufferedReader(stream, 2**16), "utf-8-sig", newline="")
+            for row in csv.reader(lines, delimiter=delimiter, strict=True):
+                number += 1
+                yield row
+    except UnicodeDecodeError:
+        raise _not_utf8(name, path) from None
+    except csv.Error as error:
+        raise ReadError(f"not a readable CSV file ({error})", file=name, row=number + 1) from None
+    except DAMAGE as error:
+        raise ReadError(f"cannot be unpacked ({error})", file=name) from None
+
+
+def _not_utf8(name: str, path: Path) -> ReadError:
+    """An error about the first line that is not UTF-8; a decoder of blocks knows no lines."""
+    with _Unpacked(path, DIAGNOSED) as stream:
+        for number, line in enumerate(io.BufferedReader(stream, 2**16), 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                problem = f"the text is not UTF-8 (byte 0x{line[error.start]:02X})"
+                return ReadError(problem, file=name, row=number)
+    return ReadError("the text is not UTF-8", file=name)
+
+
+def _first_record(name: str, path: Path, delimiter: str) -> list[str]:
+    for row in _records(name, path, delimiter):
+        return row
+    raise ReadError("the file is empty", file=name)
+
+
+def _diagnose(
+    name: str, path: Path, header: Sequence[str], numbers: Sequence[str], delimiter: str
+) -> None:
+    """Raise about the first row that has too many or too few cells, or a text for a number."""
+    at = {column: header.index(column) for column in numbers}
+    letters = {column: _letter(index) for column, index in at.items()}
+    rows = _records(name, path, delimiter)
+    next(rows)
+    blank = 0
+    for index, row in enumerate(rows):
+        if not row:
+            blank = blank or index + 2
+            continue
+        if blank:
+            raise ReadError("the row is blank and others follow it", file=name, row=blank)
+        if len(row) != len(header):
+            problem = f"the row has {len(row)} cells, the header has {len(header)}"
+            raise ReadError(problem, file=name, row=index + 2)
+        grid = Grid(name, None, {c: [row[i]] for c, i in at.items()}, index + 2, letters)
+        for column in numbers:
+            grid.numbers(column, null=("",))
+
+
+def _finite(table: pa.Table, numbers: Sequence[str]) -> bool:
+    """Whether no number is ``inf`` or ``nan``, which the parser takes for numbers."""
+    return all(pc.all(pc.is_finite(table[column])).as_py() is not False for column in numbers)
+
+
+def _without_blank_rows(name: str, table: pa.Table) -> pa.Table:
+    """Drop blank lines at the end of the file; one before others is an error."""
+    filled = np.zeros(len(table), dtype=bool)
+    for column in table.columns:
+        filled |= pc.is_valid(column).to_numpy()
+        if filled.all():
+            break
+    last = int(np.flatnonzero(filled)[-1]) + 1 if filled.any() else 0
+    if not last:
+        raise ReadError("there is no data below the column headers", file=name, row=1)
+    if not filled[:last].all():
+        row = int(np.flatnonzero(~filled)[0]) + 2
+        raise ReadError("the row is blank and others follow it", file=name, row=row)
+    return table.slice(0, last)
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
+    return column.unify_dictionaries().combine_chunks()
 
 
 # ------------------------------------------------------------------ tidy tables

@@ -9,8 +9,9 @@ only).  Aggregates stand among the countries and are told apart by ``LocTypeName
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from urban_migration.sources.grid import csv_grid, read_bytes, tidy
+from urban_migration.sources.grid import big_csv_grid, tidy
 from urban_migration.sources.source import Download, Files, Source, SourceTable, Tables
 
 INDICATORS = "WPP2024_Demographic_Indicators_Medium.csv.gz"
@@ -77,30 +78,23 @@ TABLES = {
 
 def read(files: Files) -> Tables:
     """One row per location and calendar year; persons and rates per 1,000."""
-    grid = csv_grid(
+    grid = big_csv_grid(
         INDICATORS,
-        read_bytes(files[INDICATORS]),
-        use=["LocID", "LocTypeName", "Variant", "Time", *USED.values()],
+        files[INDICATORS],
+        text=["LocID", "LocTypeName", "Variant"],
+        numbers=["Time", *USED.values()],
         ignore=IGNORED,
     )
-    variants = grid.required_text("Variant")
-    for index, variant in enumerate(variants):
-        if variant != "Medium":
-            raise grid.error(f"{variant!r} is not the medium variant", index, "Variant")
-    types = grid.required_text("LocTypeName")
-    for index, kind in enumerate(types):
-        if kind != COUNTRY and kind not in GROUPS:
-            raise grid.error(f"unknown type of location {kind!r}", index, "LocTypeName")
+    grid.one_of("Variant", {"Medium"}, "{} is not the medium variant")
+    types = grid.one_of("LocTypeName", {COUNTRY, *GROUPS}, "unknown type of location {}")
     population = grid.integers(USED["population"], null=("",), scale=1000)
-    reasons = [
-        AGGREGATE if kind != COUNTRY else NO_FIGURE if count is None else None
-        for kind, count in zip(types, population.to_pylist(), strict=True)
-    ]
+    no_figure = pc.if_else(population.is_null(), NO_FIGURE, None)
+    reasons = pc.if_else(pc.equal(types, COUNTRY), no_figure, AGGREGATE)
     table = tidy(
         TABLES["indicators"],
         grid,
         {
-            "location_code": grid.required_text("LocID"),
+            "location_code": grid.required_strings("LocID"),
             "year": grid.years("Time"),
             "population": population,
             **{

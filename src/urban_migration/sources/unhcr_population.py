@@ -9,14 +9,11 @@ which add UNRWA's refugees and correct overlaps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import orjson
 import pyarrow as pa
 
-from urban_migration.errors import ReadError
-from urban_migration.sources.grid import read_bytes, records_grid, tidy
+from urban_migration.sources.grid import json_pages, records_grid, tidy
 from urban_migration.sources.source import Download, Files, Source, SourceTable, Tables
 
 API = "https://api.unhcr.org/population/v1/population/"
@@ -69,36 +66,8 @@ TABLES = {
 
 def read(files: Files) -> Tables:
     """One row per country of asylum, origin and year; persons at the end of the year."""
-    names = [PAGE.format(page=number) for number in range(1, len(files) + 1)]
-    for name in names:
-        if name not in files:
-            raise ReadError(f"this page of {len(files)} or more is missing", file=name)
-    pages = [_page(name, number, files) for number, name in enumerate(names, 1)]
-    for name, page in zip(names, pages, strict=True):
-        if page["maxPages"] != len(pages):
-            problem = f"says that there are {page['maxPages']} pages, and {len(pages)} are here"
-            raise ReadError(problem, file=name)
-    return {
-        "population": pa.concat_tables(
-            _rows(name, page["items"]) for name, page in zip(names, pages, strict=True)
-        )
-    }
-
-
-def _page(name: str, number: int, files: Files) -> Mapping[str, Any]:
-    try:
-        page = orjson.loads(read_bytes(files[name]))
-    except orjson.JSONDecodeError as error:
-        problem = f"the text is not valid JSON ({error.msg})"
-        raise ReadError(problem, file=name, row=error.lineno) from None
-    if not isinstance(page, dict) or page.keys() != ENVELOPE:
-        problem = "the page is not as the API describes it (page, maxPages, items and so on)"
-        raise ReadError(problem, file=name)
-    if page["page"] != number:
-        raise ReadError(f"holds page {page['page']!r}, not page {number}", file=name)
-    if not isinstance(page["items"], list) or not page["items"]:
-        raise ReadError("the page has no items", file=name)
-    return page
+    pages = json_pages(files, PAGE, ENVELOPE)
+    return {"population": pa.concat_tables(_rows(name, items) for name, items in pages)}
 
 
 def _rows(name: str, items: list[dict[str, Any]]) -> pa.Table:
