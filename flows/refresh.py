@@ -120,14 +120,13 @@ def check(
 @task
 def publish(
     plan: build.Plan,
-    prepared: Mapping[str, build.Prepared],
     assembled: build.Assembled,
     findings: Sequence[Any],
     staging: Path,
     keep: int | None,
 ) -> build.Outcome:
     """Write the release and make it the latest."""
-    return build.publish(plan, prepared, assembled, findings, staging, keep=keep)
+    return build.publish(plan, assembled, lambda: findings, staging, keep=keep)
 
 
 @flow(name="refresh", task_runner=RUNNER, validate_parameters=False)
@@ -193,7 +192,7 @@ def _build(plan: build.Plan, staging: Path, keep: int | None, say: Say) -> build
     prepared = {source.source_id: source for source in done}
     assembled = build_tables(quote(plan), quote(prepared), quote(say))
     findings = check(quote(plan), quote(prepared), quote(assembled), quote(say))
-    return publish(quote(plan), quote(prepared), quote(assembled), quote(findings), staging, keep)
+    return publish(quote(plan), quote(assembled), quote(findings), staging, keep)
 
 
 def _fetch(order: Order, downloader: Downloader | None, say: Say) -> tuple[RawStore, list[Outcome]]:

@@ -13,19 +13,26 @@ import json
 import multiprocessing
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from urban_migration.errors import CheckError, MissingSourceError, ProductError, UsageError
+from urban_migration.errors import (
+    CheckError,
+    MissingSourceError,
+    ProductError,
+    ReadError,
+    ReleaseError,
+    UsageError,
+)
 from urban_migration.files import atomic_write_bytes, sha256_file
 from urban_migration.raw import RawFile, RawStore
-from urban_migration.reading import digest, load, read_into, reader_key
+from urban_migration.reading import digest, lighten, load, read_into, reader_key
 from urban_migration.sources import all_sources
 from urban_migration.tables import TableSpec, load_tables
 
@@ -34,14 +41,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from urban_migration.checks import Finding, Withheld
+    from urban_migration.sources.source import Tables
 
 SERIES = ("wup2018",)
 PACKAGE = Path(__file__).parent
 PLACES = PACKAGE / "places"
 ASSEMBLED_LAST = ("sources", "quarantine")
 """Tables about the others: what became of every row."""
-
-_IMPORTING = threading.Lock()
 
 Say = Callable[[str], None]
 
@@ -81,12 +87,15 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Assembled:
-    """The published tables in a DuckDB connection, with the keys of their content."""
+    """The published tables in a DuckDB connection, with the keys of their content.
+
+    ``writer`` is a second connection to them, so that they can be written while being checked.
+    """
 
     con: duckdb.DuckDBPyConnection
+    writer: duckdb.DuckDBPyConnection
     keys: Mapping[str, str]
     reused: Mapping[str, Path]
-    accounts: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,8 @@ def readers(plan: Plan) -> Iterator[Executor]:
     """Processes that parse what is not in the cache, one core left to this one."""
     todo = [source_id for source_id in plan.files if not _folder(plan, source_id).exists()]
     count = max(1, min(len(todo), (os.cpu_count() or 2) - 1))
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    spawned = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, mp_context=spawned, initializer=lighten)
     try:
         yield pool
     finally:
@@ -197,21 +207,41 @@ def prepare_source(plan: Plan, source_id: str, pool: Executor) -> Prepared:
     Raises :class:`ReadError` where a file is not as its reader expects, :class:`CheckError`
     where a check blocks.
     """
+    try:
+        return _checked(plan, source_id, _read(plan, source_id, pool))
+    except BrokenProcessPool:
+        problem = "the process that read it was killed; the file may be damaged"
+        raise ReadError(problem, file=source_id) from None
+    except OSError as error:
+        raise ReleaseError(
+            f"{plan.cache}: what was read of {source_id} cannot be kept ({error}). The previous "
+            "release stands: free some space there and run again."
+        ) from error
+
+
+def _read(plan: Plan, source_id: str, pool: Executor) -> Tables:
+    """The tidy tables of a source: those kept, unless a power cut damaged them, or read anew."""
     folder = _folder(plan, source_id)
-    if not folder.exists():
-        pool.submit(read_into, source_id, _paths(plan, source_id), folder).result()
-    return _checked(plan, source_id, load(source_id, folder))
+    if folder.exists():
+        try:
+            return load(source_id, folder)
+        except (OSError, ValueError):
+            shutil.rmtree(folder)
+    pool.submit(read_into, source_id, _paths(plan, source_id), folder).result()
+    return load(source_id, folder)
 
 
 def prepare(plan: Plan, say: Say = silent) -> dict[str, Prepared]:
     """Read and check every source, the largest first; checking runs beside parsing."""
+
+    from urban_migration import checks
 
     def size(source_id: str) -> int:
         return sum(file.bytes for file in plan.files[source_id].values())
 
     with readers(plan) as pool, ThreadPoolExecutor(len(plan.files) + 1) as threads:
         if any(not _folder(plan, source_id).exists() for source_id in plan.files):
-            threads.submit(checking_library)
+            threads.submit(checks.import_library)
         futures = {
             threads.submit(prepare_source, plan, source_id, pool): source_id
             for source_id in sorted(plan.files, key=size, reverse=True)
@@ -223,12 +253,6 @@ def prepare(plan: Plan, say: Say = silent) -> dict[str, Prepared]:
             rows = sum(table.num_rows for table in ready[source_id].tables.values())
             say(f"{source_id}: {rows:,} rows read and checked")
     return {source_id: ready[source_id] for source_id in plan.files}
-
-
-def checking_library() -> None:
-    """Import Great Expectations (1.2 s), which cannot bear two threads importing it at once."""
-    with _IMPORTING:
-        import great_expectations  # noqa: F401
 
 
 def _folder(plan: Plan, source_id: str) -> Path:
@@ -254,7 +278,6 @@ def _checked(plan: Plan, source_id: str, tables: Mapping[str, pa.Table]) -> Prep
         if known.exists():
             found, kept = checks.findings_from_json(known.read_text("utf-8"))
         else:
-            checking_library()
             found, kept = checks.check_rows(suite, table)
             atomic_write_bytes(known, checks.findings_to_json(found, kept).encode())
         findings += found
@@ -315,7 +338,7 @@ def assemble(plan: Plan, prepared: Mapping[str, Prepared], say: Say = silent) ->
         con.register(name, register)
     for name in ASSEMBLED_LAST:
         con.execute(f"create table {name} as {specs[name].sql}")
-    return Assembled(con, keys, reused, accounts)
+    return Assembled(con, con.cursor(), keys, reused)
 
 
 def _register_places(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
@@ -422,10 +445,13 @@ def _unaccounted(con: duckdb.DuckDBPyConnection, relation: str, lands: str, unma
     missing = con.sql(
         f"from {relation} as fact where not ({lands}) and not ({unmatched})"
     ).to_arrow_table()
+    source_id, _, name = relation.partition(".")
     first = missing.slice(0, 1).to_pylist()[0]
+    key = ", ".join(f"{key} {first[key]}" for key in all_sources()[source_id].tables[name].key)
     return (
-        f"{relation}: {missing.num_rows:,} rows were read and are in no published table; the "
-        f"first is row {first['row_number']} of {first['file']}: {first}"
+        f"{relation}: rows were read that are in no published table ({missing.num_rows:,}). The "
+        f"first is {first['file']}, row {first['row_number']}: {key}. A code may be new: add it to "
+        "places/countries.csv or country_codes.csv, or let the source name the row as unmatched."
     )
 
 
@@ -524,41 +550,44 @@ def _warnings(findings: Sequence[Finding]) -> list[str]:
 
 def publish(
     plan: Plan,
-    prepared: Mapping[str, Prepared],
     assembled: Assembled,
-    findings: Sequence[Finding],
+    findings: Callable[[], Sequence[Finding]],
     staging: Path,
     *,
     keep: int | None = None,
 ) -> Outcome:
     """Write the release into ``staging`` and make it the latest, all at once.
 
-    Raises :class:`CheckError` when it would give an id of a city to another one.
+    ``findings`` may still be under way; it is waited for before anything is published, and what
+    it raises stops that.  Raises :class:`CheckError` when an id of a city would change meaning.
     """
-    from urban_migration import diff, quality, release
+    from urban_migration import quality, release
 
-    con, previous = assembled.con, release.latest(plan.out)
-    if previous and (moved := diff.repointed(previous, con.sql("from cities").to_arrow_table())):
-        raise CheckError("city ids must not change their meaning:\n- " + "\n- ".join(moved))
+    con, previous = assembled.writer, release.latest(plan.out)
+    _refuse_repointed_ids(con, previous)
     rows = {name: con.sql(f"from {name}").count("*").fetchall()[0][0] for name in load_tables()}
     sources = con.sql("from sources order by source_id").to_arrow_table().to_pylist()
-    facts = quality.quality_json(
-        extract=plan.extract,
-        series=plan.series,
-        tables=rows,
-        findings=findings,
-        sources=sources,
-        quarantine=con.sql("from quarantine order by all").to_arrow_table().to_pylist(),
-        stale=plan.stale,
-    )
+    quarantine = con.sql("from quarantine order by all").to_arrow_table().to_pylist()
+
+    def report() -> tuple[dict[str, Any], str]:
+        facts = quality.quality_json(
+            extract=plan.extract,
+            series=plan.series,
+            tables=rows,
+            findings=findings(),
+            sources=sources,
+            quarantine=quarantine,
+            stale=plan.stale,
+        )
+        return facts, quality.quality_html(facts)
+
     release_id = release.write_release(
         con,
         load_tables(),
         staging,
         extract=plan.extract,
         series=plan.series,
-        quality=facts,
-        quality_html=quality.quality_html(facts),
+        quality=report,
         sources=sources,
         reuse=assembled.reused,
         previous=previous,
@@ -569,7 +598,21 @@ def publish(
     status["release"], status["inputs"] = release_id, plan.fingerprint
     release.write_status(plan.out, status)
     _remember(plan, assembled, folder)
-    return Outcome(done.published, release_id, folder, plan.extract, _warnings(findings), rows)
+    return Outcome(done.published, release_id, folder, plan.extract, _warnings(findings()), rows)
+
+
+def _refuse_repointed_ids(con: duckdb.DuckDBPyConnection, previous: Path | None) -> None:
+    """An id of a city keeps its meaning; a previous release that is damaged says nothing."""
+    from urban_migration import diff
+
+    if previous is None:
+        return
+    try:
+        moved = diff.repointed(previous, con.sql("from cities").to_arrow_table())
+    except ReleaseError:
+        return
+    if moved:
+        raise CheckError("city ids must not change their meaning:\n- " + "\n- ".join(moved))
 
 
 def _remember(plan: Plan, assembled: Assembled, folder: Path) -> None:
@@ -613,5 +656,10 @@ def build(
             return standing
         prepared = prepare(todo, say)
         assembled = assemble(todo, prepared, say)
-        findings = inspect(todo, prepared, assembled, say)
-        return publish(todo, prepared, assembled, findings, staging, keep=keep)
+        with ThreadPoolExecutor(1) as side:
+            checked = side.submit(inspect, todo, prepared, assembled, say)
+            try:
+                return publish(todo, assembled, checked.result, staging, keep=keep)
+            except ReleaseError:
+                checked.result()  # a check names the publisher's file and row
+                raise

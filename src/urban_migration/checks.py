@@ -9,11 +9,19 @@ neither removes rows nor stops a build, and it imports Great Expectations only w
 from __future__ import annotations
 
 import dataclasses
+import gc
+import importlib
 import json
 import math
+import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from urban_migration.errors import ProductError
@@ -31,6 +39,42 @@ AT_MOST_PCT: Final = 1.0
 EXAMPLES: Final = 5
 NO_ROW: Final = ("expect_table_row_count_to_equal", {"value": 0})
 """The expectation of SQL that looks for exceptions to a law."""
+
+
+UNUSED: Final = frozenset({"altair", "scipy.stats"})
+"""Charts and distributions, which Great Expectations imports (half of its time) and we never use."""
+_IMPORTING = threading.Lock()
+
+
+def import_library() -> None:
+    """Import Great Expectations, once and by one thread: two at a time break its import.
+
+    What it imports without need is loaded if ever used, and garbage is not looked for meanwhile.
+    """
+    with _IMPORTING:
+        if "great_expectations" in sys.modules:
+            return
+        finder, collecting = _Lazily(), gc.isenabled()
+        sys.meta_path.insert(0, finder)
+        gc.disable()
+        try:
+            importlib.import_module("great_expectations")
+        finally:
+            sys.meta_path.remove(finder)
+            if collecting:
+                gc.enable()
+
+
+class _Lazily(MetaPathFinder):
+    """Finds the unused modules as ever, and has them loaded at the first look into them."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in UNUSED else None
+        if spec and spec.loader:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
 
 
 class SuiteError(ProductError):
@@ -402,6 +446,7 @@ def _run(
     A validator without a data context: it keeps nothing, sends nothing and costs a tenth of one
     with context, data source and batch request.  Aggregates always say what they observed.
     """
+    import_library()
     from great_expectations.core.batch import Batch
     from great_expectations.execution_engine.pandas_execution_engine import PandasExecutionEngine
     from great_expectations.expectations.expectation import (

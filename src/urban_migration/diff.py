@@ -312,8 +312,11 @@ class _Labels:
     def figures(self, column: str, old: Any, new: Any) -> tuple[str, str]:
         """Both values as people write them, with as many digits as it takes to tell them apart."""
         year = self.fields[column].get("unit") == "calendar year"
-        short = _figure(old, year, 6), _figure(new, year, 6)
-        return short if short[0] != short[1] else (_figure(old, year, 17), _figure(new, year, 17))
+        for digits in (6, 9, 12, 17):
+            shown = _figure(old, year, digits), _figure(new, year, digits)
+            if shown[0] != shown[1]:
+                break
+        return shown
 
 
 def _figure(value: Any, year: bool, digits: int) -> str:
@@ -418,9 +421,8 @@ def _movers(
         return [cell for name in changed for cell in top(name, None, LISTED)]
     most = sorted(changed, key=lambda name: -changed[name])[:MOVERS_FROM]
     numeric = [n for n in most if label.fields[n]["type"] in ("integer", "number")]
-    count = -(-LISTED // len(most))
-    rankings = [top(n, "abs({n} - {o})" if n in numeric else None, count) for n in most]
-    rankings += [top(n, "abs(({n} - {o}) / nullif({o}, 0))", count) for n in numeric]
+    rankings = [top(n, "abs({n} - {o})" if n in numeric else None, LISTED) for n in most]
+    rankings += [top(n, "abs(({n} - {o}) / nullif({o}, 0))", LISTED) for n in numeric]
     listed: list[CellChange] = []
     for cell in chain.from_iterable(zip_longest(*rankings)):
         if len(listed) < LISTED and cell is not None and cell not in listed:

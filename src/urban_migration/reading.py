@@ -8,10 +8,15 @@ another process: paths go in and a folder of Arrow files comes out.
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
+import os
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from functools import cache
+from importlib.abc import MetaPathFinder
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +28,7 @@ from urban_migration.sources.source import Source, Tables
 if TYPE_CHECKING:
     from urban_migration.raw import RawFile
 
-READERS = ("columns.py", "sources/source.py", "sources/grid.py")
+READERS = ("columns.py", "sources/source.py", "sources/grid.py", "sources/city_tables.py")
 PACKAGE = Path(__file__).parent
 
 
@@ -38,15 +43,43 @@ def digest(*parts: str | bytes) -> str:
 
 @cache
 def _reader_code(source_id: str) -> str:
-    files = [*READERS, f"sources/{source_id}.py"]
+    files = [PACKAGE / name for name in READERS]
+    files += sorted((PACKAGE / "sources").glob(f"{source_id}.*"))  # with its reference CSV
     versions = [version(package) for package in ("numpy", "pyarrow", "python-calamine")]
-    return digest(*[(PACKAGE / name).read_bytes() for name in files], *versions)
+    return digest(*[path.read_bytes() for path in files], *versions)
 
 
 def reader_key(source_id: str, files: Mapping[str, RawFile]) -> str:
     """The key of what a source's files hold, as its present reader reads them."""
     contents = [f"{name} {file.sha256}" for name, file in sorted(files.items())]
     return digest(_reader_code(source_id), *contents)
+
+
+def lighten() -> None:
+    """Spare a process that only reads what it does not need, and end it with its parent.
+
+    Arrow imports pandas (0.2 s) merely to recognise its types, and NumPy starts a thread per
+    core for linear algebra.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.meta_path.insert(0, _NoPandas())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process of a pool waits for work for ever, also when its parent was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+class _NoPandas(MetaPathFinder):
+    """Says that pandas is not installed."""
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
 
 
 def read_into(source_id: str, paths: Mapping[str, Path], folder: Path) -> Path:

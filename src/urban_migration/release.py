@@ -79,23 +79,26 @@ def write_release(
     *,
     extract: bool,
     series: str,
-    quality: Mapping[str, Any],
-    quality_html: str,
+    quality: Callable[[], tuple[Mapping[str, Any], str]],
     sources: Sequence[Mapping[str, Any]],
     reuse: Mapping[str, Path] | None = None,
     previous: Path | None = None,
 ) -> str:
-    """Write a whole release into ``staging`` and return its id.
+    """Write a whole release into ``staging``, a folder that is empty or absent; return its id.
 
     ``con`` holds every table of ``specs`` as an ordinary table or view of its name (temporary
-    ones are not seen: each table is read on a cursor of its own).  ``sources`` are the rows of
-    the published table ``sources``.  ``reuse`` maps tables to earlier Parquet files of the same
+    ones are not seen: each table is read on a cursor of its own).  ``quality`` gives the
+    report as data and as a page; it is asked last, so that checks may still run while the tables
+    are written, and what it raises ends the writing.  ``sources`` are the rows of the published
+    table ``sources``.  ``reuse`` maps tables to earlier Parquet files of the same
     content, which are linked instead of written again.  ``previous`` is the release that
     ``changes`` compares with.  Raises ReleaseError, and then removes ``staging``.
     """
     import duckdb
     import pyarrow as pa
 
+    if staging.exists() and any(staging.iterdir()):
+        raise ReleaseError(f"{staging} is not empty; a release is written into a new folder")
     try:
         staging.mkdir(parents=True, exist_ok=True)
         with _started(con, specs, staging, extract, reuse or {}) as (jobs, database):
@@ -103,8 +106,9 @@ def write_release(
             release_id = _release_id({name: one.sha256 for name, one in written.items()}, extract)
             descriptor = _descriptor(specs, written, release_id, extract, series, sources)
             _write(staging / "datapackage.json", _json(descriptor))
-            _write(staging / "quality.json", _json(quality))
-            _write(staging / "quality.html", quality_html.encode())
+            facts, page = quality()
+            _write(staging / "quality.json", _json(facts))
+            _write(staging / "quality.html", page.encode())
             changes = _changes(previous, staging)
             _write(staging / "changes.json", _json(diff.to_json(changes)))
             _write(staging / "changes.md", diff.to_markdown(changes).encode())

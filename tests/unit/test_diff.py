@@ -38,7 +38,7 @@ def made(tmp_path: Path) -> Made:
             for statement in statements:
                 con.execute(statement)
             given = {"extract": False, "series": "wup2018", "sources": [], **options}
-            release.write_release(con, specs, folder, quality={}, quality_html="", **given)
+            release.write_release(con, specs, folder, quality=lambda: ({}, ""), **given)
         return folder
 
     return make

@@ -192,6 +192,13 @@ def test_tables_that_break_the_dictionary_are_refused(
     assert not (tmp_path / "staging").exists()
 
 
+def test_a_folder_that_holds_something_is_neither_written_to_nor_removed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ReleaseError, match="is not empty"):
+        write(tables(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
 def test_writing_and_comparing_need_neither_pandas_nor_prefect(tmp_path: Path) -> None:
     """Each costs a third of a second or more, every time."""
     script = (

@@ -86,10 +86,8 @@ def populations(source_id: str) -> SourceTable:
         key=("source_code", "year"),
         code=("source_code",),
         lands=f"""exists (
-            select 1 from city_population p
-            join city_crosswalk x using (city_id)
-            where x.source_id = '{source_id}' and x.source_code = fact.source_code
-            and p.source_id = x.source_id and p.source_code = fact.source_code
+            select 1 from city_official_population p
+            where p.source_id = '{source_id}' and p.source_code = fact.source_code
             and p.year = fact.year and p.population = fact.population)""",
         unmatched=_unmatched(source_id),
     )

@@ -7,10 +7,11 @@ zero.  Codes of two letters are countries (``EL`` Greece, ``UK`` United Kingdom)
 city and its greater city share a code and only the label tells which it is; older codes such as
 ``DE041C1`` were renumbered, not shortened, so a code means what it says in full or nothing.
 
-Indicator codes: Eurostat, Statistics Explained, *City statistics - demography* (City statistics
-manual) and *Methodological manual on city statistics* (2017 edition, KS-GQ-17-006); as a national
-office fills them in, Statistics Norway's scripts for the collection of 2022.  Flags: Eurostat's
-code lists OBS_STATUS and CONF_STATUS of 27 January 2025.
+Indicators are those of Eurostat's *City statistics - demography* (Statistics Explained, City
+statistics manual) and *Methodological manual on city statistics* (2017, KS-GQ-17-006); their
+meanings are spelt out in Statistics Norway's scripts for the collection of 2022 (DE2 tables).
+Flags: Eurostat's code lists OBS_STATUS and CONF_STATUS of 27 January 2025, with r, s and z of
+the list before.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ GEOGRAPHIES = {"K": "greater_city", "F": "functional_urban_area", "L": "function
 GREATER = "(greater city)"
 
 LOST_LETTERS = {
-    "RO": str.maketrans("ŞşŢţ", "ȘșȚț"),  # cedilla: Romanian has a comma below
+    "RO": str.maketrans("ŞşŢţǍǎ", "ȘșȚțĂă"),  # cedilla and caron: comma below and breve
     "HU": str.maketrans("ÕõÛû", "ŐőŰű"),  # tilde, circumflex: Hungarian has double acutes
 }
 """Letters that the country's language does not have, and the only ones they can stand for."""
@@ -131,13 +132,9 @@ def read(files: Files) -> Tables:
     parts = _rows(files, MIGRANTS, "ESTAT:URB_CPOPCB", CONCEPTS)
     wholes = _rows(files, POPULATIONS, "ESTAT:URB_CPOP1", {POPULATION})
     points = {code: point for name in POINTS for code, point in _points(files, name).items()}
-    population = {
-        key: count
-        for *key_, count in zip(
-            wholes.codes, wholes.years.to_pylist(), wholes.figures.to_pylist(), strict=True
-        )
-        if (key := tuple(key_)) and count is not None
-    }
+    keys = zip(wholes.codes, wholes.years.to_pylist(), strict=True)
+    counts = zip(keys, wholes.figures.to_pylist(), strict=True)
+    population = {key: count for key, count in counts if count is not None}
     return {
         "places": _places([wholes, parts], points, population),
         "migrants": _migrants(parts, population),
@@ -156,7 +153,7 @@ def read(files: Files) -> Tables:
     }
 
 
-def _migrants(parts: Rows, population: Mapping[tuple[Any, ...], int]) -> pa.Table:
+def _migrants(parts: Rows, population: Mapping[tuple[str, int], int]) -> pa.Table:
     whole = pa.array(
         [population.get(key) for key in zip(parts.codes, parts.years.to_pylist(), strict=True)],
         pa.int64(),
@@ -242,14 +239,14 @@ def _flags(grid: Grid) -> list[str | None]:
 def _places(
     tables: Sequence[Rows],
     points: Mapping[str, Point],
-    population: Mapping[tuple[Any, ...], int],
+    population: Mapping[tuple[str, int], int],
 ) -> pa.Table:
     """One row per code, from the first row that has it."""
     latest: dict[str, list[int]] = {}
     for (code, _), count in sorted(population.items()):
         latest.setdefault(code, []).append(count)
     known: dict[str, str] = {}
-    placed = []
+    placed: list[pa.Table] = []
     for rows in tables:
         first = []
         for index, (code, label) in enumerate(zip(rows.codes, rows.labels, strict=True)):
@@ -365,7 +362,7 @@ def _points(files: Files, name: str) -> dict[str, Point]:
     features = content.get("features") if isinstance(content, dict) else None
     if not isinstance(features, list) or not features:
         raise ReadError("is not a GeoJSON collection of features", file=name)
-    records = [
+    records: list[Any] = [
         feature.get("properties") if isinstance(feature, dict) else None for feature in features
     ]
     grid = records_grid(name, records, use=POINT_USED, ignore=POINT_IGNORED)

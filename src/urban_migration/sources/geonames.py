@@ -9,11 +9,15 @@ quotation mark is part of a name, and Namibia's country code is the text ``NA``.
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 
 from urban_migration.errors import ReadError
-from urban_migration.sources.grid import Grid, tidy, zip_members
+from urban_migration.sources.grid import Grid, Values, tidy, whole, zip_members
 from urban_migration.sources.source import Download, Files, Source, SourceTable, Tables
 
 ARCHIVE = "cities15000.zip"
@@ -64,44 +68,72 @@ TABLES = {
 
 def read(files: Files) -> Tables:
     """One row per place; population in persons."""
-    grid = _grid(zip_members(files[ARCHIVE], [MEMBER])[MEMBER])
-    population = grid.integers(USED["population"])
+    cells = _cells(zip_members(files[ARCHIVE], [MEMBER])[MEMBER])
+    grid = Grid(MEMBER, None, {name: cells[name] for name in USED.values()}, first_row=1)
+    for column in ("geonameid", "name", "country code"):
+        if cells[column].null_count:
+            index = pc.index(cells[column].is_null(), value=True).as_py()
+            raise grid.error("the cell is blank where a text is expected", index, column)
+    numbers = {name: _numbers(grid, cells, name) for name in ("latitude", "longitude")}
+    population = whole(grid, "population", _numbers(grid, cells, "population"))
     values = {
-        "geonames_id": grid.required_text(USED["geonames_id"]),
-        "name": grid.required_text(USED["name"]),
-        "ascii_name": grid.text(USED["ascii_name"]),
-        "alternate_names": _as_published(grid, USED["alternate_names"]),
-        "latitude": grid.numbers(USED["latitude"]),
-        "longitude": grid.numbers(USED["longitude"]),
-        "feature_code": grid.text(USED["feature_code"]),
-        "country_iso2": grid.required_text(USED["country_iso2"]),
-        "admin1": grid.text(USED["admin1"]),
+        **{ours: cells[theirs] for ours, theirs in USED.items()},
+        **numbers,
         "population": pc.if_else(pc.greater(population, 0), population, None),
     }
-    ignored = pa.DictionaryArray.from_arrays(
-        pa.nulls(len(grid), pa.int32()).fill_null(0), pa.array([GAZETTEER])
-    )
-    return {"cities": tidy(TABLES["cities"], grid, values, ignored=ignored)}
+    rows = np.arange(cells.num_rows)
+    ignored = pa.DictionaryArray.from_arrays(np.zeros_like(rows, np.int32), [GAZETTEER])
+    return {"cities": tidy(TABLES["cities"], grid, values, rows=rows, ignored=ignored)}
 
 
-def _grid(content: bytes) -> Grid:
-    """The file's cells under the names of GeoNames' readme."""
+def _cells(content: bytes) -> pa.RecordBatch:
+    """The file's cells as text under the names of GeoNames' readme; blanks are null."""
+    broken: list[pa_csv.InvalidRow] = []
+
+    def refuse(row: pa_csv.InvalidRow) -> str:
+        broken.append(row)
+        return "error"
+
     try:
-        lines = content.decode("utf-8").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        row = content[: error.start].count(b"\n") + 1
-        raise ReadError("the text is not UTF-8", file=MEMBER, row=row) from None
-    rows = [line.split("\t") for line in lines]
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(COLUMNS):
-            problem = f"the row has {len(row)} cells between tabs, {len(COLUMNS)} were expected"
-            raise ReadError(problem, file=MEMBER, row=number)
-    cells = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
-    return Grid(MEMBER, None, {name: cells[name] for name in USED.values()}, first_row=1)
+        table = pa_csv.read_csv(
+            pa.BufferReader(content),
+            read_options=pa_csv.ReadOptions(
+                column_names=COLUMNS, use_threads=False, block_size=max(len(content), 1)
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter="\t",
+                quote_char=False,
+                ignore_empty_lines=False,
+                invalid_row_handler=refuse,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=list(USED.values()),
+                column_types=dict.fromkeys(COLUMNS, pa.string()),
+                strings_can_be_null=True,
+                null_values=[""],
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if not broken:
+            raise ReadError(f"not a readable file of tabs ({error})", file=MEMBER) from None
+        problem = (
+            f"the row has {broken[0].actual_columns} cells between tabs, "
+            f"{len(COLUMNS)} were expected"
+        )
+        raise ReadError(problem, file=MEMBER, row=broken[0].number) from None
+    return table.combine_chunks().to_batches()[0]
 
 
-def _as_published(grid: Grid, column: str) -> list[str | None]:
-    return [cell or None for cell in grid.columns[column]]
+def _numbers(grid: Grid, cells: pa.RecordBatch, column: str) -> Values:
+    """A column as float64; the first cell that is no number is an error."""
+    try:
+        numbers: Values = pc.cast(cells[column], pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        numbers = np.array([np.nan])
+    if np.isfinite(numbers).all():
+        return numbers
+    columns = {column: cells[column].to_pylist()}
+    return dataclasses.replace(grid, columns=columns).numbers(column)  # names the cell
 
 
 SOURCE = Source(

@@ -17,6 +17,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv_reader
+import pyarrow.json as json_reader
 from python_calamine import CalamineWorkbook
 
 from urban_migration.errors import ReadError
@@ -96,10 +98,8 @@ class Grid:
             raise self.error(
                 f"{_shown(cells[index])} stands where a text is expected", index, column
             )
-        if kinds <= {str}:
-            known = {cell: " ".join(cell.split()) or None for cell in set(cells)}
-            return [known[cell] for cell in cells]
-        return [_cell_text(cell) for cell in cells]
+        known = {cell: _cell_text(cell) for cell in set(cells)}
+        return [known[cell] for cell in cells]
 
     def required_text(self, column: str) -> list[str]:
         """Text where a blank is an error."""
@@ -128,24 +128,25 @@ class Grid:
         return values
 
     def _parse(self, column: str, cells: Cells, null: Collection[str]) -> Values:
-        known: dict[object, float] = {"": np.nan} if "" in null else {}
+        """Numbers among texts and blanks; each different text is looked at once."""
+        known: dict[object, float] = {None: np.nan} if "" in null else {}
         known.update(dict.fromkeys(null, np.nan))
-        if "" in null:
-            known[None] = np.nan
-        parsed = np.empty(len(cells))
-        for index, cell in enumerate(cells):
-            kind = type(cell)
-            if kind is float or kind is int:
-                parsed[index] = cell
-            elif (kind is str or cell is None) and cell in known:
-                parsed[index] = known[cell]
-            else:
-                try:
-                    parsed[index] = known[cell] = _number(cell)
-                except ValueError:
-                    what = self.blank if cell in BLANK else f"{_shown(cell)} stands"
-                    raise self.error(f"{what} where a number is expected", index, column) from None
-        return parsed
+        for cell in {cell for cell in cells if type(cell) is str} - known.keys():
+            with suppress(ValueError):
+                known[cell] = _number(cell)
+        numeric = {float, int}
+        allowed = {*numeric, str, type(None)}
+        if set(map(type, cells)) <= allowed:
+            with suppress(KeyError):
+                numbers = [cell if type(cell) in numeric else known[cell] for cell in cells]
+                return np.array(numbers, dtype=np.float64)
+        index, cell = next(
+            (index, cell)
+            for index, cell in enumerate(cells)
+            if type(cell) not in numeric and (type(cell) not in allowed or cell not in known)
+        )
+        what = self.blank if cell in BLANK else f"{_shown(cell)} stands"
+        raise self.error(f"{what} where a number is expected", index, column)
 
     def integers(self, column: str, null: Collection[str] = (), scale: int = 1) -> pa.Array:
         """Whole numbers (after ``scale``, rounded to one) as int64; nulls as in ``numbers``."""
@@ -473,10 +474,10 @@ def records_grid(
     return Grid(name, None, columns, 1, blank="no value stands")
 
 
-def json_content(name: str, path: Path) -> Any:
+def json_value(name: str, content: bytes) -> Any:
     """What a JSON file holds."""
     try:
-        return orjson.loads(read_bytes(path))
+        return orjson.loads(content)
     except orjson.JSONDecodeError as error:
         problem = f"the text is not valid JSON ({error.msg})"
         raise ReadError(problem, file=name, row=error.lineno) from None
@@ -491,25 +492,34 @@ def json_pages(
     (its number), ``maxPages`` (how many there are), ``items`` and others.  A page that is
     missing, is another or has no items is an error.
     """
+    names = _page_names(files, pattern)
+    for number, name in enumerate(names, 1):
+        page = json_value(name, read_bytes(files[name]))
+        _check_page(name, page, number, len(names), members)
+        yield name, page["items"]
+
+
+def _page_names(files: Mapping[str, Path], pattern: str) -> list[str]:
     start, end = pattern.split("{page}")
-    count = sum(name.startswith(start) and name.endswith(end) for name in files)
-    names = [pattern.format(page=number) for number in range(1, max(count, 1) + 1)]
+    count = max(1, sum(name.startswith(start) and name.endswith(end) for name in files))
+    names = [pattern.format(page=number) for number in range(1, count + 1)]
     for name in names:
         if name not in files:
-            raise ReadError(f"this page of {max(count, 1)} or more is missing", file=name)
-    for number, name in enumerate(names, 1):
-        page = json_content(name, files[name])
-        if not isinstance(page, dict) or page.keys() != set(members):
-            problem = "the page is not as the API describes it (page, maxPages, items and so on)"
-            raise ReadError(problem, file=name)
-        if page["page"] != number:
-            raise ReadError(f"holds page {page['page']!r}, not page {number}", file=name)
-        if not isinstance(page["items"], list) or not page["items"]:
-            raise ReadError("the page has no items", file=name)
-        if page["maxPages"] != count:
-            problem = f"says that there are {page['maxPages']} pages, and {count} are here"
-            raise ReadError(problem, file=name)
-        yield name, page["items"]
+            raise ReadError("this page is missing, others of its set are here", file=name)
+    return names
+
+
+def _check_page(name: str, page: Any, number: int, count: int, members: Collection[str]) -> None:
+    if not isinstance(page, dict) or page.keys() != set(members):
+        problem = "the page is not as the API describes it (page, maxPages, items and so on)"
+        raise ReadError(problem, file=name)
+    if page["page"] != number:
+        raise ReadError(f"holds page {page['page']!r}, not page {number}", file=name)
+    if not isinstance(page["items"], list) or not page["items"]:
+        raise ReadError("the page has no items", file=name)
+    if page["maxPages"] != count:
+        problem = f"says that there are {page['maxPages']} pages, and {count} are here"
+        raise ReadError(problem, file=name)
 
 
 def read_bytes(path: Path, limit: int = 512 * 2**20) -> bytes:
@@ -592,7 +602,7 @@ def _size(count: int) -> str:
     return f"{count / 2**20:g} MiB"
 
 
-# ------------------------------------------------------------------ large CSV files
+# ------------------------------------------------------------------ large files
 
 
 @dataclass(frozen=True)
@@ -642,9 +652,9 @@ class BigGrid(Grid):
         return list(values.dictionary.take(values.indices).to_pylist())
 
     def numbers(self, column: str, null: Collection[str] = ()) -> Values:
-        """Finite numbers as float64; a blank is NaN where ``null`` has it, else an error."""
+        """Finite numbers as float64; without ``null``, a cell that has none is an error."""
         cells = self.columns[column]
-        if cells.null_count and "" not in null:
+        if cells.null_count and not null:
             index = pc.index(cells.is_null(), True).as_py()
             raise self.error(f"{self.blank} where a number is expected", index, column)
         return np.asarray(cells.to_numpy(zero_copy_only=False))
@@ -704,6 +714,90 @@ def big_csv_grid(
     columns = {column: _one(table[column]) for column in use}
     letters = {column: _letter(header.index(column)) for column in use}
     return BigGrid(name, None, columns, 2, letters)
+
+
+def big_json_pages(
+    files: Mapping[str, Path],
+    pattern: str,
+    members: Collection[str],
+    *,
+    text: Sequence[str],
+    numbers: Sequence[str],
+    ignore: Mapping[str, str],
+    null: Collection[str] = (),
+) -> Iterator[BigGrid]:
+    """The pages of :func:`json_pages` as large grids, for hundreds of thousands of items.
+
+    ``null`` holds the texts that stand for no number.  The items of a plain page (all with the
+    members of the first, numbers written as numbers) never become Python objects; those of any
+    other are read one by one, strictly.
+    """
+    names = _page_names(files, pattern)
+    for number, name in enumerate(names, 1):
+        content = read_bytes(files[name])
+        head, items, tail = _around_items(content)
+        page = json_value(name, head + tail)
+        _check_page(name, page, number, len(names), members)
+        grid = _plain_items(name, items, text, numbers, ignore) if items else None
+        if grid is None:
+            grid = _strict_items(
+                name, json_value(name, content)["items"], text, numbers, ignore, null
+            )
+        yield grid
+
+
+def _around_items(content: bytes) -> tuple[bytes, bytes, bytes]:
+    """A page cut at its items, with one zero in their place; no items where it is not plain."""
+    member = b'"items":['
+    start, end = content.find(member + b"{"), content.rfind(b"}]")
+    if not 0 <= start < end:
+        return content, b"", b""
+    start += len(member)
+    return content[:start] + b"0", content[start : end + 1], content[end + 1 :]
+
+
+def _plain_items(
+    name: str, items: bytes, text: Sequence[str], numbers: Sequence[str], ignore: Mapping[str, str]
+) -> BigGrid | None:
+    """The items as Arrow's parser reads them, or None where they need a closer look."""
+    use = [*text, *numbers]
+    schema = [(member, pa.string()) for member in text]
+    schema += [(member, pa.float64()) for member in numbers]
+    try:
+        first = orjson.loads(items[: items.index(b"}") + 1])
+        table = json_reader.read_json(
+            pa.BufferReader(items.replace(b"},{", b"}\n{")),
+            parse_options=json_reader.ParseOptions(
+                explicit_schema=pa.schema(schema), unexpected_field_behavior="ignore"
+            ),
+        )
+    except (orjson.JSONDecodeError, pa.ArrowInvalid):
+        return None
+    is_known = set(use) <= first.keys() <= {*use, *ignore}
+    is_even = items.count(b'":') == len(first) * len(table)
+    if not is_known or not is_even or any(column.null_count for column in table.columns):
+        return None
+    columns = {member: _one(table[member].dictionary_encode()) for member in text}
+    columns |= {member: _one(table[member]) for member in numbers}
+    return BigGrid(name, None, columns, 1, blank="no value stands")
+
+
+def _strict_items(
+    name: str,
+    items: Sequence[Mapping[str, Any]],
+    text: Sequence[str],
+    numbers: Sequence[str],
+    ignore: Mapping[str, str],
+    null: Collection[str],
+) -> BigGrid:
+    grid = records_grid(name, items, use=[*text, *numbers], ignore=ignore)
+    columns = {
+        member: pa.array(grid.text(member), pa.string()).dictionary_encode() for member in text
+    }
+    columns |= {
+        member: pa.array(grid.numbers(member, null), from_pandas=True) for member in numbers
+    }
+    return BigGrid(name, None, columns, 1, blank=grid.blank)
 
 
 class _Unpacked(io.RawIOBase):

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from urban_migration.errors import ReadError
-from urban_migration.sources.grid import Grid, json_content, records_grid, tidy
+from urban_migration.sources.grid import Grid, json_value, read_bytes, records_grid, tidy
 from urban_migration.sources.source import Download, Files, Source, SourceTable, Tables
 
 YEARS = range(2014, 2026)
@@ -89,7 +89,8 @@ def read(files: Files) -> Tables:
         raise ReadError("the file of this year is missing", file=absent[0])
     return {
         "incidents": pa.concat_tables(
-            _incidents(name, year, json_content(name, files[name])) for year, name in names.items()
+            _incidents(name, year, json_value(name, read_bytes(files[name])))
+            for year, name in names.items()
         )
     }
 
@@ -135,7 +136,7 @@ def _dates(grid: Grid) -> list[date | None]:
         try:
             dates.append(None if text is None else date.fromisoformat(text))
         except ValueError:
-            problem = f"the text {text!r} where a date such as 2014-12-31 is expected"
+            problem = f"the text {text!r} stands where a date such as 2014-12-31 is expected"
             raise grid.error(problem, index, "reported_date") from None
     return dates
 
@@ -148,7 +149,7 @@ def _points(grid: Grid) -> tuple[Any, Any]:
             continue
         found = POINT.fullmatch(text)
         if not found:
-            problem = f"the text {text!r} where a latitude and a longitude are expected"
+            problem = f"the text {text!r} stands where a latitude and a longitude are expected"
             raise grid.error(problem, index, COORDINATES)
         points[index] = [float(part) for part in found.groups()]
         if abs(points[index, 0]) > 90 or abs(points[index, 1]) > 180:
@@ -160,7 +161,7 @@ def _counts(grid: Grid, column: str) -> list[int | None]:
     counts: list[int | None] = []
     for index, text in enumerate(grid.text(column)):
         if text is not None and not NUMBER.fullmatch(text):
-            problem = f"the text {text!r} where a whole number is expected"
+            problem = f"the text {text!r} stands where a whole number is expected"
             raise grid.error(problem, index, column)
         counts.append(None if text is None else int(text.replace(",", "")))
     return counts

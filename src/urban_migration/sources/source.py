@@ -8,9 +8,11 @@ paths.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from urban_migration.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +31,8 @@ class Download:
 
     ``file`` is its name in the raw store.  A paged download has ``{page}`` in ``file`` and
     ``url``, and ``pages`` names the JSON member that says how many pages there are.  ``kind``
-    is checked by content; ``max_bytes`` bounds what is accepted.
+    is checked by content; ``max_bytes`` bounds what is accepted.  A header may hold the name of
+    the source's ``secret`` in braces, in place of the user's key.
     """
 
     file: str
@@ -37,7 +40,7 @@ class Download:
     kind: Kind
     max_bytes: int = 64 * 2**20
     pages: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,13 @@ Tables = dict[str, "pa.Table"]
 
 @dataclass(frozen=True)
 class Source:
-    """A publisher's dataset: who, under which licence, which files, which tidy tables."""
+    """A publisher's dataset: who, under which licence, which files, which tidy tables.
+
+    ``secret`` names the environment variable of a key that each user gets from the publisher
+    (``secret_help`` says where); without it the source is off, and :func:`with_secret` puts it
+    in.  Figures that are not ``redistributable`` stay out of releases unless the user asks for a
+    private one.  The layout of an ``experimental`` source is known from documentation alone.
+    """
 
     id: str
     title: str
@@ -93,3 +102,29 @@ class Source:
     tables: Mapping[str, SourceTable]
     read: Callable[[Files], Tables]
     required: bool = False
+    secret: str | None = None
+    secret_help: str = ""
+    redistributable: bool = True
+    experimental: bool = False
+
+
+def with_secret(source: Source, key: str | None) -> Source | None:
+    """The source with the user's key in its headers, or None where it needs one and has none.
+
+    Raises :class:`UsageError` for a key that no header can hold; the key is never in a message.
+    """
+    if source.secret is None:
+        return source
+    if not key:
+        return None
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UsageError(
+            f"{source.id}: {source.secret} is set, and is no key (it has blanks, line breaks or "
+            f"letters that no key has). {source.secret_help}"
+        )
+    blank = "{" + source.secret + "}"
+    downloads = [
+        replace(each, headers={k: v.replace(blank, key) for k, v in each.headers.items()})
+        for each in source.downloads
+    ]
+    return replace(source, downloads=tuple(downloads))

@@ -135,7 +135,8 @@ def _figures(content: Mapping[str, Any], shape: tuple[int, int]) -> Values:
             problem = f"{figure!r} where a whole number is expected"
             row, _ = divmod(positions.index(position), shape[1])
             raise ReadError(problem, file=FILE, row=row + 1, column=FIGURE)
-    return np.array(figures, dtype=np.int64)[np.array(matrix)]
+    persons: Values = np.array(figures, dtype=np.int64)[np.array(matrix)]
+    return persons
 
 
 def _places(areas: Reference, rows: Sequence[int]) -> pa.Table:

@@ -105,7 +105,7 @@ def _cities(grid: BigGrid, codes: pa.DictionaryArray, years: pa.Array, last: Val
         axis: _measured(grid, column).take(at)
         for axis, column in (("latitude", "PWCent_Latitude"), ("longitude", "PWCent_Longitude"))
     }
-    capitals = grid.one_of("Capital", {"0", "1"}, "{} where 0 or 1 is expected").take(at)
+    capitals = grid.one_of("Capital", {"0", "1"}, "{} stands where 0 or 1 is expected").take(at)
     return tidy(
         TABLES["cities"],
         grid,

@@ -2,14 +2,14 @@
 
 Persons, both sexes, as national offices report them to the United Nations Statistics Division.
 A blank is an error; a zero or a one stands in place of a figure (Mexico 2005), and the suite
-withholds it.
-Values that are not whole (means of two dates, projections) are rounded to whole persons, halves
-up.  A city and year may stand there under several record types: a final figure goes before a
-provisional one, a census before an estimate before a survey, a count of residents (de jure)
-before one of those present (de facto), and then the latest source year; the others are declared
-as superseded.  Flags: e estimated (all but complete counts), p provisional.  The block of
-footnotes below the data is checked and left out.  ``unsd_city_population.csv`` holds today's M49
-names of renamed countries, and city names behind spelling slips.
+withholds it.  Values that are not whole (means of two dates, projections) are rounded to whole
+persons, halves up.  A city and year may stand there under several record types.  One is taken: a
+final figure before a provisional one; then a complete census before a sample of one, an estimate
+and a survey, and of each the residents (de jure) before those present (de facto); then the
+latest source year.  The others are declared as superseded.  Flags: e estimated (all but complete
+counts), p provisional.  The block of footnotes below the data is checked and left out.
+``unsd_city_population.csv`` holds today's M49 names of renamed countries, and the names of
+cities behind slips of the pen.
 """
 
 from __future__ import annotations

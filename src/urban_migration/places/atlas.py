@@ -1,0 +1,355 @@
+"""What is known of where places are: the cities of the registry and a gazetteer, as one index.
+
+A `Spot` is one place on the ground: a city of the registry, an entry of GeoNames, or, where the
+two are the same place, both. Publishers' names are looked up here by country. The gazetteer is
+optional; without it spots are the cities alone, under the names of the registry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from urban_migration.places.names import Variant, key, near, region_of, sound, variants
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ALTERNATE, PART_OF_CITY = 0.15, 0.5
+"""What a match costs by an alternate name, and with what GeoNames holds for a part of a city."""
+NEARBY_KM, SAME_PLACE_KM, ON_THE_SPOT_KM = 40.0, 15.0, 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A city of the registry with its centre (WGS 84) and its latest estimated population."""
+
+    city_id: str
+    name: str
+    local_name: str | None
+    country_iso3: str
+    latitude: float | None
+    longitude: float | None
+    population: int | None
+    kind: str = "un_agglomeration"
+    urban_audit_code: str | None = None
+    geonames_id: str | None = None
+    own_code: str | None = None
+
+    @property
+    def is_un_city(self) -> bool:
+        """Whether the United Nations list the city, in either edition."""
+        return self.kind != "statistical_city"
+
+
+class Entry(NamedTuple):
+    """One row of GeoNames; alternate names joined by commas, as published."""
+
+    geonames_id: str
+    name: str
+    alternate_names: str | None
+    latitude: float
+    longitude: float
+    feature_code: str | None
+    country_iso3: str
+    admin1: str | None
+    population: int | None
+
+
+Gazetteer = Mapping[str, Sequence[Entry]]
+"""Entries by country (ISO 3166-1 alpha-3)."""
+
+
+@dataclass(slots=True)
+class Spot:
+    """A place on the ground; `low` and `high` bound the populations that it is known by."""
+
+    city: Candidate | None
+    entry: Entry | None
+    latitude: float | None
+    longitude: float | None
+    low: int | None
+    high: int | None
+    region: str | None
+    is_largest_of_region: bool = False
+
+    @property
+    def label(self) -> str:
+        """For messages: the city's id, or the gazetteer's name and id."""
+        if self.city:
+            return self.city.city_id
+        assert self.entry is not None
+        return f"{self.entry.name} (GeoNames {self.entry.geonames_id})"
+
+
+@dataclass(slots=True)
+class Country:
+    """The spots of one country, by the keys of their names."""
+
+    spots: list[Spot] = field(default_factory=list)
+    names: dict[str, list[tuple[Spot, float]]] = field(default_factory=dict)
+    sounds: dict[str, list[tuple[Spot, float]]] | None = None
+
+    def add(self, spot: Spot, closed: str, cost: float) -> None:
+        """Remember one name of a spot; one that is there already keeps its lower cost."""
+        if closed:
+            self.names.setdefault(closed, []).append((spot, cost))
+
+    def hits(self, readings: Iterable[Variant]) -> Iterator[tuple[Spot, float, str]]:
+        """The spots that bear one of the names, with what the name costs and how it was read."""
+        for reading in readings:
+            for spot, cost in self.names.get(reading.key, ()):
+                how = f"{reading.how} is an alternate name" if cost else reading.how
+                yield spot, reading.cost + cost, how
+
+    def sister_hits(self, readings: Sequence[Variant]) -> Iterator[tuple[Spot, float, str]]:
+        """The spots whose names sound like one of these or differ from it by one letter."""
+        if self.sounds is None:
+            self.sounds = {}
+            for closed, bearers in self.names.items():
+                self.sounds.setdefault(sound(closed), []).extend(bearers)
+        for reading in readings:
+            if len(reading.key) < 4 or reading.cost > 0.3:
+                continue
+            spoken = sound(reading.key)
+            for spot, cost in self.sounds.get(spoken, ()):
+                yield spot, reading.cost + cost + 0.3, f"sister spelling of the {reading.how}"
+            if len(reading.key) < 6:
+                continue
+            for closed, bearers in self.names.items():
+                if abs(len(closed) - len(reading.key)) < 2 and near(closed, reading.key):
+                    for spot, cost in bearers:
+                        yield spot, reading.cost + cost + 0.5, f"{reading.how}, but for one letter"
+
+
+class Atlas:
+    """Spots by country, made when a country is first asked for."""
+
+    def __init__(self, candidates: Iterable[Candidate], gazetteer: Gazetteer | None) -> None:
+        self._candidates: dict[str, list[Candidate]] = {}
+        for candidate in sorted(candidates, key=lambda candidate: candidate.city_id):
+            self._candidates.setdefault(candidate.country_iso3, []).append(candidate)
+        self._gazetteer = gazetteer or {}
+        self._countries: dict[str, Country] = {}
+
+    def country(self, iso3: str) -> Country:
+        """The spots of one country."""
+        if iso3 not in self._countries:
+            candidates = self._candidates.get(iso3, [])
+            self._countries[iso3] = _country(iso3, candidates, self._gazetteer.get(iso3, ()))
+        return self._countries[iso3]
+
+    def links(self) -> dict[str, str]:
+        """The GeoNames id of every city that has one, by `city_id`."""
+        return {
+            spot.city.city_id: spot.entry.geonames_id
+            for iso3 in sorted(self._candidates)
+            for spot in self.country(iso3).spots
+            if spot.city and spot.entry
+        }
+
+
+def read_gazetteer(cities: pa.Table, iso3_of: Mapping[str, str]) -> dict[str, list[Entry]]:
+    """The tidy table `geonames.cities` by country; `iso3_of` maps ISO 3166-1 alpha-2 codes."""
+    columns = [
+        cities.column(name).to_pylist()
+        for name in (
+            *("geonames_id", "name", "alternate_names", "latitude", "longitude"),
+            *("feature_code", "country_iso2", "admin1", "population"),
+        )
+    ]
+    entries: dict[str, list[Entry]] = {}
+    for gid, name, others, latitude, longitude, feature, iso2, admin1, people in zip(
+        *columns, strict=True
+    ):
+        iso3 = iso3_of.get(iso2)
+        if iso3:
+            entry = Entry(gid, name, others, latitude, longitude, feature, iso3, admin1, people)
+            entries.setdefault(iso3, []).append(entry)
+    return entries
+
+
+def distance_km(
+    one: tuple[float | None, float | None], other: tuple[float | None, float | None]
+) -> float | None:
+    """Great-circle distance of two points (latitude, longitude), null where one is not known."""
+    (a, b), (c, d) = one, other
+    if a is None or b is None or c is None or d is None:
+        return None
+    north, south = math.radians(a), math.radians(c)
+    half = (
+        math.sin((south - north) / 2) ** 2
+        + math.cos(north) * math.cos(south) * math.sin(math.radians(d - b) / 2) ** 2
+    )
+    return 12742.0176 * math.asin(min(1.0, math.sqrt(half)))
+
+
+# ------------------------------------------------------------------ one country
+
+
+def _country(iso3: str, candidates: Sequence[Candidate], entries: Sequence[Entry]) -> Country:
+    country = Country()
+    closed = {entry.geonames_id: key(entry.name) for entry in entries}
+    linked = _link(candidates, entries, closed)
+    taken: set[str] = set()
+    for candidate in candidates:
+        entry = linked.get(candidate.city_id)
+        spot = _city_spot(candidate, entry)
+        country.spots.append(spot)
+        for closed_name in _city_names(candidate, entry and closed[entry.geonames_id]):
+            country.add(spot, closed_name, 0.0)
+        if entry:
+            taken.add(entry.geonames_id)
+            _add_entry(country, spot, entry)
+    named = {
+        name: [spot for spot, _ in bearers if spot.city] for name, bearers in country.names.items()
+    }
+    for entry in entries:
+        if entry.geonames_id in taken:
+            continue
+        at = (entry.latitude, entry.longitude)
+        twin = next(
+            (
+                spot
+                for spot in named.get(closed[entry.geonames_id], ())
+                if (km := distance_km(at, (spot.latitude, spot.longitude))) is not None
+                and km <= SAME_PLACE_KM
+            ),
+            None,
+        )  # GeoNames has some cities twice, or a city and its like-named centre
+        if twin:
+            _add_entry(country, twin, entry)
+            continue
+        spot = Spot(None, entry, *at, entry.population, entry.population, entry.admin1)
+        country.spots.append(spot)
+        _add_entry(country, spot, entry)
+    _mark_largest(country.spots)
+    return country
+
+
+def _city_spot(city: Candidate, entry: Entry | None) -> Spot:
+    known = [size for size in (city.population, entry and entry.population) if size]
+    at = (city.latitude, city.longitude)
+    if entry and at[0] is None:
+        at = (entry.latitude, entry.longitude)
+    region = region_of(city.country_iso3, city.name, city.local_name)
+    return Spot(
+        city,
+        entry,
+        *at,
+        min(known, default=None),
+        max(known, default=None),
+        entry.admin1 if entry else region,
+    )
+
+
+def _city_names(city: Candidate, linked: str | None) -> set[str]:
+    """The keys of a city's own names; the first of two names only where the gazetteer has it.
+
+    So Leeds is Leeds-Bradford, and Port is not Port-au-Prince.
+    """
+    names = {
+        reading.key
+        for name in (city.name, city.local_name)
+        for reading in variants(name or "", city.country_iso3)
+        if reading.cost <= 0.2 and not reading.part
+    }
+    if linked:
+        names.add(linked)
+    return names
+
+
+def _add_entry(country: Country, spot: Spot, entry: Entry) -> None:
+    extra = PART_OF_CITY if entry.feature_code == "PPLX" else 0.0
+    main = key(entry.name)
+    country.add(spot, main, extra)
+    if entry.alternate_names:
+        others = {
+            closed
+            for name in entry.alternate_names.split(",")
+            if not (len(name) < 5 and name.isupper()) and (closed := key(name))
+        }
+        for other in others - {main}:
+            country.add(spot, other, extra + ALTERNATE)
+
+
+def _mark_largest(spots: Sequence[Spot]) -> None:
+    largest: dict[str, Spot] = {}
+    for spot in spots:
+        if spot.region and (spot.high or 0) > (
+            (largest[spot.region].high or 0) if spot.region in largest else 0
+        ):
+            largest[spot.region] = spot
+    for spot in largest.values():
+        spot.is_largest_of_region = True
+
+
+# ------------------------------------------------------------------ cities and gazetteer
+
+
+def _link(
+    candidates: Sequence[Candidate], entries: Sequence[Entry], closed: Mapping[str, str]
+) -> dict[str, Entry]:
+    """The entry of the gazetteer that is each city's: by reviewed id, or near by and like-named.
+
+    One-to-one, the closest fits first. A city under another name altogether gets the largest
+    entry on its spot.
+    """
+    by_id = {entry.geonames_id: entry for entry in entries}
+    linked = {
+        city.city_id: by_id[city.geonames_id]
+        for city in candidates
+        if city.geonames_id and city.geonames_id in by_id
+    }
+    taken = {entry.geonames_id for entry in linked.values()}
+    fits = []
+    for city in candidates:
+        if city.city_id in linked or city.latitude is None or city.longitude is None:
+            continue
+        readings = {
+            reading.key: reading.cost
+            for name in (city.local_name, city.name)
+            for reading in variants(name or "", city.country_iso3)
+        }
+        for entry in _around(entries, city.latitude, city.longitude):
+            if entry.geonames_id not in taken and (cost := _fit(city, readings, entry, closed)):
+                fits.append((cost, city.city_id, entry.geonames_id))
+    for _, city_id, geonames_id in sorted(fits):
+        if city_id not in linked and geonames_id not in taken:
+            linked[city_id] = by_id[geonames_id]
+            taken.add(geonames_id)
+    return linked
+
+
+def _around(entries: Sequence[Entry], latitude: float, longitude: float) -> Iterator[Entry]:
+    """Entries within half a degree or so: a coarse sieve before the distance is computed."""
+    width = 0.4 / max(math.cos(math.radians(latitude)), 0.1)
+    for entry in entries:
+        if abs(entry.latitude - latitude) < 0.4 and abs(entry.longitude - longitude) < width:
+            yield entry
+
+
+def _fit(
+    city: Candidate, readings: Mapping[str, float], entry: Entry, closed: Mapping[str, str]
+) -> float | None:
+    """How ill an entry fits a city (above 0), or null if it cannot be the city."""
+    km = distance_km((city.latitude, city.longitude), (entry.latitude, entry.longitude))
+    assert km is not None
+    if km > NEARBY_KM:
+        return None
+    size = 0.0
+    if city.population and entry.population:
+        size = 0.3 * max(0.0, math.log(city.population / entry.population))
+    if entry.feature_code == "PPLX":
+        size += PART_OF_CITY
+    named = readings.get(closed[entry.geonames_id])
+    if named is None and entry.alternate_names:
+        keys = (key(name) for name in entry.alternate_names.split(","))
+        named = min(
+            (readings[other] + ALTERNATE for other in keys if other in readings), default=None
+        )
+    if named is not None:
+        return 0.01 + named + km / 15 + size
+    return 3 + km / 15 + size if km <= ON_THE_SPOT_KM and size < 0.9 else None
