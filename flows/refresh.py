@@ -20,7 +20,7 @@ from prefect.utilities.annotations import quote
 
 from urban_migration import build, release
 from urban_migration.download import Downloader, Outcome
-from urban_migration.errors import DownloadError, ProductError
+from urban_migration.errors import DownloadError, MissingSourceError, ProductError
 from urban_migration.raw import RawStore
 from urban_migration.sources import all_sources, get_source
 
@@ -177,10 +177,19 @@ def _refresh(order: Order, downloader: Downloader | None, say: Say) -> Summary:
             for source_id, error in release.stale_sources(order.out).items()
             if raw.files(source_id)
         }
-        plan = build.plan(raw, order.out, order.expectations, series=order.series, stale=stale)
+        try:
+            plan = build.plan(raw, order.out, order.expectations, series=order.series, stale=stale)
+        except MissingSourceError as error:
+            raise _with_causes(error, downloads) from error
         missing = sorted(all_sources().keys() - plan.files.keys())
         outcome = build.nothing_new(plan) or _build(plan, staging, order.keep, say)
     return Summary(outcome, downloads, stale, missing)
+
+
+def _with_causes(error: MissingSourceError, downloads: Sequence[Outcome]) -> MissingSourceError:
+    """What is missing, and why it did not come just now."""
+    causes = [f"\n- {done.error}" for done in downloads if done.error]
+    return MissingSourceError(f"{error}{''.join(causes)}")
 
 
 def _build(plan: build.Plan, staging: Path, keep: int | None, say: Say) -> build.Outcome:

@@ -7,6 +7,7 @@ another process: paths go in and a folder of Arrow files comes out.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -58,9 +59,10 @@ def reader_key(source_id: str, files: Mapping[str, RawFile]) -> str:
 def lighten() -> None:
     """Spare a process that only reads what it does not need, and end it with its parent.
 
-    Arrow imports pandas (0.2 s) merely to recognise its types, and NumPy starts a thread per
-    core for linear algebra.
+    Arrow imports pandas (0.2 s) merely to recognise its types, NumPy starts a thread per core for
+    linear algebra, and the garbage collector looks through millions of cells that are all in use.
     """
+    gc.disable()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.meta_path.insert(0, _NoPandas())
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ALTERNATE, PART_OF_CITY = 0.15, 0.5
 """What a match costs by an alternate name, and with what GeoNames holds for a part of a city."""
-NEARBY_KM, SAME_PLACE_KM, ON_THE_SPOT_KM = 40.0, 15.0, 6.0
+NEARBY_KM, SAME_PLACE_KM = 80.0, 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,9 @@ class Country:
     def add(self, spot: Spot, closed: str, cost: float) -> None:
         """Remember one name of a spot; one that is there already keeps its lower cost."""
         if closed:
-            self.names.setdefault(closed, []).append((spot, cost))
+            bearers = self.names.setdefault(closed, [])
+            if all(other is not spot or before > cost for other, before in bearers):
+                bearers.append((spot, cost))
 
     def hits(self, readings: Iterable[Variant]) -> Iterator[tuple[Spot, float, str]]:
         """The spots that bear one of the names, with what the name costs and how it was read."""
@@ -191,42 +193,64 @@ def distance_km(
 
 def _country(iso3: str, candidates: Sequence[Candidate], entries: Sequence[Entry]) -> Country:
     country = Country()
-    closed = {entry.geonames_id: key(entry.name) for entry in entries}
-    linked = _link(candidates, entries, closed)
-    taken: set[str] = set()
+    bearers = _bearers(entries)
+    linked = _link(candidates, bearers)
+    spots: dict[str, Spot] = {}
     for candidate in candidates:
         entry = linked.get(candidate.city_id)
         spot = _city_spot(candidate, entry)
         country.spots.append(spot)
-        for closed_name in _city_names(candidate, entry and closed[entry.geonames_id]):
-            country.add(spot, closed_name, 0.0)
+        for closed in _city_names(candidate):
+            country.add(spot, closed, 0.0)
         if entry:
-            taken.add(entry.geonames_id)
-            _add_entry(country, spot, entry)
-    named = {
-        name: [spot for spot, _ in bearers if spot.city] for name, bearers in country.names.items()
-    }
-    for entry in entries:
-        if entry.geonames_id in taken:
-            continue
-        at = (entry.latitude, entry.longitude)
-        twin = next(
-            (
-                spot
-                for spot in named.get(closed[entry.geonames_id], ())
-                if (km := distance_km(at, (spot.latitude, spot.longitude))) is not None
-                and km <= SAME_PLACE_KM
-            ),
-            None,
-        )  # GeoNames has some cities twice, or a city and its like-named centre
-        if twin:
-            _add_entry(country, twin, entry)
-            continue
-        spot = Spot(None, entry, *at, entry.population, entry.population, entry.admin1)
-        country.spots.append(spot)
-        _add_entry(country, spot, entry)
+            spots[entry.geonames_id] = spot
+    for entry in sorted(entries, key=lambda entry: -(entry.population or 0)):
+        if entry.geonames_id not in spots:
+            closed = key(entry.name)
+            spot = _twin(entry, country.names.get(closed, ())) or _entry_spot(country, entry)
+            spots[entry.geonames_id] = spot
+            country.add(spot, closed, PART_OF_CITY if entry.feature_code == "PPLX" else 0.0)
+    for closed, named in bearers.items():
+        for entry, cost in named:
+            country.add(spots[entry.geonames_id], closed, cost)
     _mark_largest(country.spots)
     return country
+
+
+def _bearers(entries: Sequence[Entry]) -> dict[str, list[tuple[Entry, float]]]:
+    """The entries that bear a name, by its key, with what a match by that name costs."""
+    bearers: dict[str, list[tuple[Entry, float]]] = {}
+    for entry in entries:
+        extra = PART_OF_CITY if entry.feature_code == "PPLX" else 0.0
+        main = key(entry.name)
+        if main:
+            bearers.setdefault(main, []).append((entry, extra))
+        if entry.alternate_names:
+            others = {
+                key(name)
+                for name in entry.alternate_names.split(",")
+                if not (len(name) < 5 and name.isupper())  # the code of an airport
+            }
+            for other in others - {main, ""}:
+                bearers.setdefault(other, []).append((entry, extra + ALTERNATE))
+    return bearers
+
+
+def _entry_spot(country: Country, entry: Entry) -> Spot:
+    at = (entry.latitude, entry.longitude)
+    spot = Spot(None, entry, *at, entry.population, entry.population, entry.admin1)
+    country.spots.append(spot)
+    return spot
+
+
+def _twin(entry: Entry, namesakes: Iterable[tuple[Spot, float]]) -> Spot | None:
+    """A spot of the same name on the same place: GeoNames has some cities twice."""
+    at = (entry.latitude, entry.longitude)
+    for spot, _ in namesakes:
+        km = distance_km(at, (spot.latitude, spot.longitude))
+        if km is not None and km <= SAME_PLACE_KM:
+            return spot
+    return None
 
 
 def _city_spot(city: Candidate, entry: Entry | None) -> Spot:
@@ -245,43 +269,26 @@ def _city_spot(city: Candidate, entry: Entry | None) -> Spot:
     )
 
 
-def _city_names(city: Candidate, linked: str | None) -> set[str]:
-    """The keys of a city's own names; the first of two names only where the gazetteer has it.
+def _city_names(city: Candidate) -> set[str]:
+    """The keys of a city's own names, the first of two joined by a hyphen left out.
 
-    So Leeds is Leeds-Bradford, and Port is not Port-au-Prince.
+    So Port is not Port-au-Prince; Leeds is Leeds-Bradford because the gazetteer has Leeds there.
     """
-    names = {
+    return {
         reading.key
         for name in (city.name, city.local_name)
         for reading in variants(name or "", city.country_iso3)
         if reading.cost <= 0.2 and not reading.part
     }
-    if linked:
-        names.add(linked)
-    return names
-
-
-def _add_entry(country: Country, spot: Spot, entry: Entry) -> None:
-    extra = PART_OF_CITY if entry.feature_code == "PPLX" else 0.0
-    main = key(entry.name)
-    country.add(spot, main, extra)
-    if entry.alternate_names:
-        others = {
-            closed
-            for name in entry.alternate_names.split(",")
-            if not (len(name) < 5 and name.isupper()) and (closed := key(name))
-        }
-        for other in others - {main}:
-            country.add(spot, other, extra + ALTERNATE)
 
 
 def _mark_largest(spots: Sequence[Spot]) -> None:
     largest: dict[str, Spot] = {}
     for spot in spots:
-        if spot.region and (spot.high or 0) > (
-            (largest[spot.region].high or 0) if spot.region in largest else 0
-        ):
-            largest[spot.region] = spot
+        if spot.region and spot.high:
+            other = largest.setdefault(spot.region, spot)
+            if spot.high > (other.high or 0):
+                largest[spot.region] = spot
     for spot in largest.values():
         spot.is_largest_of_region = True
 
@@ -290,32 +297,25 @@ def _mark_largest(spots: Sequence[Spot]) -> None:
 
 
 def _link(
-    candidates: Sequence[Candidate], entries: Sequence[Entry], closed: Mapping[str, str]
+    candidates: Sequence[Candidate], bearers: Mapping[str, Sequence[tuple[Entry, float]]]
 ) -> dict[str, Entry]:
-    """The entry of the gazetteer that is each city's: by reviewed id, or near by and like-named.
+    """The entry of the gazetteer that is each city's: by reviewed id, or like-named near by.
 
-    One-to-one, the closest fits first. A city under another name altogether gets the largest
-    entry on its spot.
+    One-to-one, the closest fits first.
     """
-    by_id = {entry.geonames_id: entry for entry in entries}
+    by_id = {entry.geonames_id: entry for named in bearers.values() for entry, _ in named}
     linked = {
         city.city_id: by_id[city.geonames_id]
         for city in candidates
         if city.geonames_id and city.geonames_id in by_id
     }
     taken = {entry.geonames_id for entry in linked.values()}
-    fits = []
-    for city in candidates:
-        if city.city_id in linked or city.latitude is None or city.longitude is None:
-            continue
-        readings = {
-            reading.key: reading.cost
-            for name in (city.local_name, city.name)
-            for reading in variants(name or "", city.country_iso3)
-        }
-        for entry in _around(entries, city.latitude, city.longitude):
-            if entry.geonames_id not in taken and (cost := _fit(city, readings, entry, closed)):
-                fits.append((cost, city.city_id, entry.geonames_id))
+    fits = [
+        (cost, city.city_id, geonames_id)
+        for city in candidates
+        if city.city_id not in linked
+        for cost, geonames_id in _fits(city, bearers)
+    ]
     for _, city_id, geonames_id in sorted(fits):
         if city_id not in linked and geonames_id not in taken:
             linked[city_id] = by_id[geonames_id]
@@ -323,33 +323,22 @@ def _link(
     return linked
 
 
-def _around(entries: Sequence[Entry], latitude: float, longitude: float) -> Iterator[Entry]:
-    """Entries within half a degree or so: a coarse sieve before the distance is computed."""
-    width = 0.4 / max(math.cos(math.radians(latitude)), 0.1)
-    for entry in entries:
-        if abs(entry.latitude - latitude) < 0.4 and abs(entry.longitude - longitude) < width:
-            yield entry
-
-
-def _fit(
-    city: Candidate, readings: Mapping[str, float], entry: Entry, closed: Mapping[str, str]
-) -> float | None:
-    """How ill an entry fits a city (above 0), or null if it cannot be the city."""
-    km = distance_km((city.latitude, city.longitude), (entry.latitude, entry.longitude))
-    assert km is not None
-    if km > NEARBY_KM:
-        return None
-    size = 0.0
-    if city.population and entry.population:
-        size = 0.3 * max(0.0, math.log(city.population / entry.population))
-    if entry.feature_code == "PPLX":
-        size += PART_OF_CITY
-    named = readings.get(closed[entry.geonames_id])
-    if named is None and entry.alternate_names:
-        keys = (key(name) for name in entry.alternate_names.split(","))
-        named = min(
-            (readings[other] + ALTERNATE for other in keys if other in readings), default=None
-        )
-    if named is not None:
-        return 0.01 + named + km / 15 + size
-    return 3 + km / 15 + size if km <= ON_THE_SPOT_KM and size < 0.9 else None
+def _fits(
+    city: Candidate, bearers: Mapping[str, Sequence[tuple[Entry, float]]]
+) -> Iterator[tuple[float, str]]:
+    """The entries that may be a city, each with how ill it fits."""
+    readings = [
+        *variants(city.name, city.country_iso3),
+        *(one for one in variants(city.local_name or "", city.country_iso3) if one.cost < 0.3),
+    ]
+    for reading in readings:
+        if reading.part:
+            continue
+        for entry, cost in bearers.get(reading.key, ()):
+            km = distance_km((city.latitude, city.longitude), (entry.latitude, entry.longitude))
+            if km is None or km > NEARBY_KM:
+                continue
+            size = 0.0
+            if city.population:
+                size = 0.3 * max(0.0, math.log(city.population / (entry.population or 15_000)))
+            yield reading.cost + cost + km / 15 + size, entry.geonames_id

@@ -49,7 +49,7 @@ _TAIL = re.compile(
 )
 _BRACKETED = re.compile(r"^(?P<outside>[^(\[]+)[(\[](?P<inside>[^)\]]*)[)\]]\s*$")
 _TWINS = re.compile(r"\s*/\s*|\s+[-–]\s+|\s+&\s+")
-_HYPHEN = re.compile(r"(?<=\w{4})[-–](?=[^\W\d_][\w .]{2,})")
+_HYPHEN = re.compile(r"(?<=[\w. ]{4})[-–](?=[^\W\d_][\w .]{2,})")
 
 
 class Variant(NamedTuple):
