@@ -34,6 +34,8 @@ from urban_migration.checks import Withheld
 if TYPE_CHECKING:
     import pyarrow as pa
 
+POPULATION_WITHHELD: Final = "population_withheld"
+"""Rule of the entries that take population, base and share from a row and leave the row."""
 STEP: Final = 1.5
 """A factor per year within which no figure is questioned."""
 STEP_AT_MOST: Final = 3.0
@@ -683,7 +685,7 @@ def _without_base(
             yield Withheld(
                 f"{source_id}.migrants",
                 part.row,
-                "population_withheld",
+                POPULATION_WITHHELD,
                 "population",
                 str(part.population),
                 f"no share can be taken of a population that is withheld: {fault.reason}",

@@ -17,9 +17,14 @@ from urban_migration.places.names import Variant, key, near, region_of, sound, v
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ALTERNATE, PART_OF_CITY = 0.15, 0.5
+ALTERNATE, PART_OF_CITY = 0.35, 0.5
 """What a match costs by an alternate name, and with what GeoNames holds for a part of a city."""
-NEARBY_KM, SAME_PLACE_KM = 80.0, 15.0
+SISTER, ONE_LETTER = 0.4, 0.6
+"""What a match costs by a name that only sounds alike, and by one that differs in a letter."""
+ONE_ROMANISATION = frozenset({"CHN", "JPN", "KOR", "PRK", "TWN"})
+"""Countries whose names are written in one way, so that a letter makes another city (Weihai,
+Weihui), and where GeoNames' alternates in older systems are other cities' names of today."""
+NEARBY_KM, SAME_PLACE_KM, ON_THE_SPOT_KM = 80.0, 15.0, 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,9 @@ class Spot:
 class Country:
     """The spots of one country, by the keys of their names."""
 
+    iso3: str
     spots: list[Spot] = field(default_factory=list)
+    city_names: list[tuple[str, Spot]] | None = None
     names: dict[str, list[tuple[Spot, float]]] = field(default_factory=dict)
     sounds: dict[str, list[tuple[Spot, float]]] | None = None
 
@@ -103,27 +110,35 @@ class Country:
         """The spots that bear one of the names, with what the name costs and how it was read."""
         for reading in readings:
             for spot, cost in self.names.get(reading.key, ()):
-                how = f"{reading.how} is an alternate name" if cost else reading.how
+                how = f"{reading.how} is an alternate name" if cost >= ALTERNATE else reading.how
                 yield spot, reading.cost + cost, how
 
     def sister_hits(self, readings: Sequence[Variant]) -> Iterator[tuple[Spot, float, str]]:
-        """The spots whose names sound like one of these or differ from it by one letter."""
+        """The spots whose names sound like one of these, the cities that differ by one letter."""
+        if self.iso3 in ONE_ROMANISATION:
+            return
         if self.sounds is None:
             self.sounds = {}
             for closed, bearers in self.names.items():
                 self.sounds.setdefault(sound(closed), []).extend(bearers)
         for reading in readings:
-            if len(reading.key) < 4 or reading.cost > 0.3:
+            if len(reading.key) < 5 or reading.cost > 0.3:
                 continue
-            spoken = sound(reading.key)
-            for spot, cost in self.sounds.get(spoken, ()):
-                yield spot, reading.cost + cost + 0.3, f"sister spelling of the {reading.how}"
+            for spot, cost in self.sounds.get(sound(reading.key), ()):
+                how = f"sister spelling of the {reading.how}"
+                yield spot, reading.cost + cost + SISTER, how
             if len(reading.key) < 6:
                 continue
-            for closed, bearers in self.names.items():
+            if self.city_names is None:
+                self.city_names = [
+                    (closed, spot)
+                    for closed, bearers in self.names.items()
+                    for spot, _ in bearers
+                    if spot.city
+                ]
+            for closed, spot in self.city_names:
                 if abs(len(closed) - len(reading.key)) < 2 and near(closed, reading.key):
-                    for spot, cost in bearers:
-                        yield spot, reading.cost + cost + 0.5, f"{reading.how}, but for one letter"
+                    yield spot, reading.cost + ONE_LETTER, f"{reading.how}, but for one letter"
 
 
 class Atlas:
@@ -192,15 +207,15 @@ def distance_km(
 
 
 def _country(iso3: str, candidates: Sequence[Candidate], entries: Sequence[Entry]) -> Country:
-    country = Country()
+    country = Country(iso3)
     bearers = _bearers(entries)
     linked = _link(candidates, bearers)
     spots: dict[str, Spot] = {}
     for candidate in candidates:
         entry = linked.get(candidate.city_id)
-        spot = _city_spot(candidate, entry)
+        spot = _city_spot(candidate, entry, entries)
         country.spots.append(spot)
-        for closed in _city_names(candidate):
+        for closed in _city_names(candidate, entry):
             country.add(spot, closed, 0.0)
         if entry:
             spots[entry.geonames_id] = spot
@@ -212,7 +227,9 @@ def _country(iso3: str, candidates: Sequence[Candidate], entries: Sequence[Entry
             country.add(spot, closed, PART_OF_CITY if entry.feature_code == "PPLX" else 0.0)
     for closed, named in bearers.items():
         for entry, cost in named:
-            country.add(spots[entry.geonames_id], closed, cost)
+            spot = spots[entry.geonames_id]
+            if not (spot.city and iso3 in ONE_ROMANISATION):
+                country.add(spot, closed, cost)
     _mark_largest(country.spots)
     return country
 
@@ -221,18 +238,8 @@ def _bearers(entries: Sequence[Entry]) -> dict[str, list[tuple[Entry, float]]]:
     """The entries that bear a name, by its key, with what a match by that name costs."""
     bearers: dict[str, list[tuple[Entry, float]]] = {}
     for entry in entries:
-        extra = PART_OF_CITY if entry.feature_code == "PPLX" else 0.0
-        main = key(entry.name)
-        if main:
-            bearers.setdefault(main, []).append((entry, extra))
-        if entry.alternate_names:
-            others = {
-                key(name)
-                for name in entry.alternate_names.split(",")
-                if not (len(name) < 5 and name.isupper())  # the code of an airport
-            }
-            for other in others - {main, ""}:
-                bearers.setdefault(other, []).append((entry, extra + ALTERNATE))
+        for closed, cost in _entry_names(entry).items():
+            bearers.setdefault(closed, []).append((entry, cost))
     return bearers
 
 
@@ -253,33 +260,66 @@ def _twin(entry: Entry, namesakes: Iterable[tuple[Spot, float]]) -> Spot | None:
     return None
 
 
-def _city_spot(city: Candidate, entry: Entry | None) -> Spot:
+def _city_spot(city: Candidate, entry: Entry | None, entries: Sequence[Entry]) -> Spot:
     known = [size for size in (city.population, entry and entry.population) if size]
     at = (city.latitude, city.longitude)
-    if entry and at[0] is None:
-        at = (entry.latitude, entry.longitude)
     region = region_of(city.country_iso3, city.name, city.local_name)
-    return Spot(
-        city,
-        entry,
-        *at,
-        min(known, default=None),
-        max(known, default=None),
-        entry.admin1 if entry else region,
+    if entry:
+        region = entry.admin1
+        if at[0] is None:
+            at = (entry.latitude, entry.longitude)
+    elif not region and (neighbours := _around(entries, at, SAME_PLACE_KM * 2)):
+        region = neighbours[0][1].admin1
+    low, high = min(known, default=None), max(known, default=None)
+    return Spot(city, entry, *at, low, high, region)
+
+
+def _around(
+    entries: Sequence[Entry], at: tuple[float | None, float | None], within_km: float
+) -> list[tuple[float, Entry]]:
+    """The entries around a point with their distance in km, the nearest first."""
+    latitude, longitude = at
+    if latitude is None or longitude is None:
+        return []
+    height = within_km / 111
+    width = height / max(math.cos(math.radians(latitude)), 0.1)
+    around = (
+        (km, entry)
+        for entry in entries
+        if abs(entry.latitude - latitude) < height
+        and abs(entry.longitude - longitude) < width
+        and (km := distance_km(at, (entry.latitude, entry.longitude))) is not None
     )
+    return sorted(around, key=lambda pair: (pair[0], pair[1].geonames_id))
 
 
-def _city_names(city: Candidate) -> set[str]:
-    """The keys of a city's own names, the first of two joined by a hyphen left out.
+def _city_names(city: Candidate, entry: Entry | None) -> set[str]:
+    """The keys of a city's own names; the first of two only if the gazetteer has that there.
 
-    So Port is not Port-au-Prince; Leeds is Leeds-Bradford because the gazetteer has Leeds there.
+    So Leeds is Leeds-Bradford, and Port is not Port-au-Prince.
     """
+    borne = set(_entry_names(entry)) if entry else set()
     return {
         reading.key
         for name in (city.name, city.local_name)
         for reading in variants(name or "", city.country_iso3)
-        if reading.cost <= 0.2 and not reading.part
+        if not reading.part and (reading.cost <= 0.2 or reading.key in borne)
     }
+
+
+def _entry_names(entry: Entry) -> dict[str, float]:
+    """The keys of an entry's names with what a match by that name costs."""
+    extra = PART_OF_CITY if entry.feature_code == "PPLX" else 0.0
+    names = {}
+    if entry.alternate_names:
+        names = {
+            key(name): extra + ALTERNATE
+            for name in entry.alternate_names.split(",")
+            if not (len(name) < 5 and name.isupper())  # the code of an airport
+        }
+    names[key(entry.name)] = extra
+    names.pop("", None)
+    return names
 
 
 def _mark_largest(spots: Sequence[Spot]) -> None:
@@ -301,7 +341,8 @@ def _link(
 ) -> dict[str, Entry]:
     """The entry of the gazetteer that is each city's: by reviewed id, or like-named near by.
 
-    One-to-one, the closest fits first.
+    One-to-one, the closest fits first. A city that the gazetteer has under another name
+    (Dnipro) gets the entry on its spot that has its size.
     """
     by_id = {entry.geonames_id: entry for named in bearers.values() for entry, _ in named}
     linked = {
@@ -320,6 +361,14 @@ def _link(
         if city_id not in linked and geonames_id not in taken:
             linked[city_id] = by_id[geonames_id]
             taken.add(geonames_id)
+    free = [entry for entry in by_id.values() if entry.geonames_id not in taken]
+    for city in candidates:
+        if city.city_id not in linked and city.population:
+            around = _around(free, (city.latitude, city.longitude), ON_THE_SPOT_KM)
+            sizes = {entry.geonames_id: entry.population or 0 for _, entry in around}
+            largest = max(sizes, key=lambda geonames_id: sizes[geonames_id], default=None)
+            if largest and sizes[largest] > 0.5 * city.population:
+                linked[city.city_id] = by_id[largest]
     return linked
 
 

@@ -36,13 +36,22 @@ FIRST_LEVEL = re.compile(
     re.I,
 )
 
-LISTED_FROM = 300_000
-"""World Urbanization Prospects 2018 lists every agglomeration of this size."""
-FAR_KM, BESIDE_KM = 60.0, 60.0
-CLEAR = 0.5
+LISTED_FROM, UNLISTED = 300_000, 0.35
+"""World Urbanization Prospects 2018 lists every agglomeration of this size: what it costs a place
+of this size to be another one."""
+UNKNOWN_REGION = 0.4
+"""What it costs that a place's region is known and the spot's is not."""
+FAR_KM, BESIDE_KM, NEAR_KM = 60.0, 60.0, 15.0
+CLEAR = 0.35
 """By how much the best place must fit better than the next one."""
+LIKE_SIZE = 0.25
+"""How unlike (as `_unlike`) the size may be where a name only sounds alike or lacks a letter."""
 TOO_DIFFERENT = 1.6
 """The cost at which a like-named place is not believed to be the same one."""
+ALIKE = 1.5
+"""Two areas of one source differ in size by less than this factor if they are one city twice."""
+UNSURE = 1.2
+"""The cost at which a like-named place of the gazetteer is not taken for the same one."""
 UNLIKE_FACTOR = 1.6
 """Populations may differ by this factor, by year and delimitation, at no cost."""
 
@@ -75,9 +84,7 @@ class Place:
     @property
     def region(self) -> str | None:
         """The region that code or labels name, as GeoNames' first-level division."""
-        return region_of(
-            self.country_iso3, self.source_code, self.source_name, *self.other_names
-        )
+        return region_of(self.country_iso3, self.source_code, self.source_name, *self.other_names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +183,47 @@ def match(
         together = [places[index] for index in indices]
         for index, result in zip(indices, _search(together, atlas), strict=True):
             found[index] = result
-    return [result for result in found if result is not None]
+    results = [result for result in found if result is not None]
+    for index, better in _displaced(places, results).items():
+        results[index] = _without_city(places[index], results[index], better)
+    return results
+
+
+def _displaced(places: Sequence[Place], results: Sequence[Match]) -> dict[int, Place]:
+    """Places whose city another area of the same source and kind is by a better fitting name.
+
+    Caxias is not Caxias do Sul where the source has that too. Areas of about one size may both
+    be the city, under an old name and a new one or with a suburb named.
+    """
+    rivals: dict[tuple[str, str | None, str], list[int]] = {}
+    for index, (place, result) in enumerate(zip(places, results, strict=True)):
+        is_searched = result.method not in {"code", "review"}
+        city = result.city_id or result.geonames_id
+        if city and is_searched and place.source_id not in NOT_OFFICES:
+            rivals.setdefault((place.source_id, place.geography, city), []).append(index)
+    displaced = {}
+    for indices in rivals.values():
+        best, *others = sorted(
+            indices, key=lambda index: (-(results[index].score or 0), places[index].source_code)
+        )
+        one = places[best]
+        for index in others:
+            other = places[index]
+            if (
+                other.name != one.name
+                and one.population
+                and other.population
+                and not 1 / ALIKE < one.population / other.population < ALIKE
+            ):
+                displaced[index] = one
+    return displaced
+
+
+def _without_city(place: Place, result: Match, better: Place) -> Match:
+    why = f"{better.source_code!r} fits {result.city_id or result.geonames_id} better"
+    if result.city_id is None:
+        return _result(place, "own", "namesakes", f"no UN city has this name; {why}")
+    return _result(place, "unmatched", "ambiguous", f"{result.why}, but {why}")
 
 
 def _codes(city: Candidate) -> list[tuple[str, str]]:
@@ -198,7 +245,9 @@ def _bundle(place: Place, index: int) -> tuple[object, ...]:
 # ------------------------------------------------------------------ what needs no search
 
 
-def _result(place: Place, status: Status, method: str, why: str, city_id: str | None = None) -> Match:
+def _result(
+    place: Place, status: Status, method: str, why: str, city_id: str | None = None
+) -> Match:
     return Match(
         place.source_id,
         place.source_code,
@@ -280,21 +329,24 @@ def _search(places: Sequence[Place], atlas: Atlas) -> list[Match]:
     people = sorted({other.population for other in places if other.population})
     readings = _place_readings(place, strict=strict)
     hits = _ranked(place, people, country.hits(readings))
-    if not strict and (not hits or hits[0].cost > TOO_DIFFERENT):
-        hits = sorted(
-            [*hits, *_ranked(place, people, country.sister_hits(readings))],
-            key=lambda hit: hit.cost,
-        )
     if strict:
         return [_strictly(place, hits)]
+    if not hits or hits[0].cost > TOO_DIFFERENT:
+        sisters = _ranked(place, people, country.sister_hits(readings))
+        hits = _alike(place, people, sisters) or hits
     outcome = _judged(place, people, hits, country)
     return [
-        replace(
-            outcome,
-            source_code=other.source_code,
-            source_name=other.source_name,
-        )
+        replace(outcome, source_code=other.source_code, source_name=other.source_name)
         for other in places
+    ]
+
+
+def _alike(place: Place, people: Sequence[int], sisters: Sequence[_Hit]) -> list[_Hit]:
+    """Of the places that only sound like it, those that have its size or stand where it does."""
+    return [
+        hit
+        for hit in sisters
+        if (hit.km is not None and hit.km < NEAR_KM) or (people and hit.size <= LIKE_SIZE)
     ]
 
 
@@ -306,7 +358,9 @@ def _place_readings(place: Place, *, strict: bool) -> list[Variant]:
         names.append((place.source_name, 0.05))
     for name, extra in names:
         for reading in variants(name, place.country_iso3):
-            if strict and (reading.cost > 0.2 or "bracket" in reading.how or "several" in reading.how):
+            if strict and (
+                reading.cost > 0.2 or "bracket" in reading.how or "several" in reading.how
+            ):
                 continue
             cost = reading.cost + extra
             if reading.key not in best or cost < best[reading.key].cost:
@@ -320,6 +374,7 @@ def _ranked(
     """The spots that are not ruled out by region or distance, the best first, each once."""
     best: dict[int, _Hit] = {}
     region = place.region
+    is_listed = bool(people) and people[-1] >= LISTED_FROM
     for spot, cost, how in hits:
         if region and spot.region and spot.region != region:
             continue
@@ -328,12 +383,14 @@ def _ranked(
             continue
         size = min((_unlike(count, spot) for count in people), default=0.0)
         total = cost + 0.5 * size + (km or 0.0) / 60
+        if is_listed and spot.city is None:
+            total += UNLISTED
+        if region and not spot.region:
+            total += UNKNOWN_REGION
         before = best.get(id(spot))
         if before is None or total < before.cost:
             best[id(spot)] = _Hit(spot, total, how, km, size)
-    ranked = list(best.values())
-    if not people:
-        ranked = _by_prominence(ranked)
+    ranked = list(best.values()) if people else _by_prominence(list(best.values()))
     return sorted(ranked, key=lambda hit: (hit.cost, hit.spot.label))
 
 
@@ -356,9 +413,7 @@ def _by_prominence(hits: Sequence[_Hit]) -> list[_Hit]:
     ]
 
 
-def _judged(
-    place: Place, people: Sequence[int], hits: Sequence[_Hit], country: Country
-) -> Match:
+def _judged(place: Place, people: Sequence[int], hits: Sequence[_Hit], country: Country) -> Match:
     """The verdict on an office's place."""
     largest = max(people, default=0)
     near = _larger_neighbour(place, hits[0].spot if hits else None, country, largest)
@@ -368,10 +423,11 @@ def _judged(
     rivals = [
         hit
         for hit in others
-        if hit.cost - best.cost < CLEAR and (hit.spot.city is None or hit.spot.city != best.spot.city)
+        if hit.cost - best.cost < CLEAR
+        and (hit.spot.city is None or hit.spot.city != best.spot.city)
     ]
     if best.spot.city is None and not any(hit.spot.city for hit in rivals):
-        return _own(place, best, rivals, largest, near)
+        return _own(place, best, rivals, near)
     if rivals:
         choices = ", ".join(hit.spot.label for hit in (best, *rivals))
         return _result(place, "unmatched", "ambiguous", f"may be any of {choices}")
@@ -397,19 +453,11 @@ def _matched(place: Place, hit: _Hit) -> Match:
     )
 
 
-def _own(
-    place: Place, best: _Hit, rivals: Sequence[_Hit], largest: int, near: Spot | None
-) -> Match:
-    if largest >= LISTED_FROM and near is None and place.latitude is None:
-        why = (
-            f"{best.spot.label} has this name, yet the UN list every city of {LISTED_FROM:,} and "
-            f"none like it: decide in decisions.csv"
-        )
-        return _result(place, "unmatched", "review", why)
+def _own(place: Place, best: _Hit, rivals: Sequence[_Hit], near: Spot | None) -> Match:
     beside = f", near {near.label}" if near else ""
-    if rivals:
+    if rivals or best.cost > UNSURE:
         choices = ", ".join(hit.spot.label for hit in (best, *rivals))
-        why = f"no UN city has this name{beside}; may be any of {choices}"
+        why = f"no UN city has this name{beside}; may be {choices}"
         return _result(place, "own", "namesakes", why)
     return replace(
         _result(place, "own", _method(best), f"{best.how}: {best.spot.label}{beside}"),
@@ -423,9 +471,6 @@ def _unknown(place: Place, largest: int, near: Spot | None, country: Country) ->
     """No name of the place is known."""
     if twin := _on_the_spot(place, largest, country):
         why = f"no such name, but it stands where {twin.label} does: decide in decisions.csv"
-        return _result(place, "unmatched", "review", why)
-    if largest >= LISTED_FROM and place.latitude is None:
-        why = f"no city of this name, though it has {largest:,} people: decide in decisions.csv"
         return _result(place, "unmatched", "review", why)
     why = "no UN city and no place of the gazetteer has this name"
     return _result(place, "own", "name", f"{why}, near {near.label}" if near else why)

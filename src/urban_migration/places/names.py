@@ -32,10 +32,10 @@ _SOUNDS = tuple(
 )
 _DOUBLED = re.compile(r"(.)\1+")
 _ARTICLE = re.compile(
-    r"^(?:(?:al|el|ad|an|ar|as|ash|at|az|ech|en|es)[- ]|a[lnrstz]h?['’]|l[ae]s? |los |the )", re.I
+    r"^(?:(?:al|el|ad|adh|an|ar|as|ash|at|ath|az|ech|en|es)[- ]|a[lnrstz]h?['’]|l[ae]s? |los |the )", re.I
 )
 _CLASS_BEFORE = re.compile(
-    r"^(?:greater|grand|town of|city of|ciudad de|municipality of|kota|urban|villa de) ", re.I
+    r"^(?:greater|grand|town of|city of|ciudad de|municipality of|kota|urban|villa de|m[bp]) ", re.I
 )
 _CLASS_AFTER = re.compile(
     r",? (?:city|town|municipality|municipal|metropolitan(?: area)?|metro|d\.? ?c\.?|urban|shi|si"
@@ -116,7 +116,7 @@ def region_of(country_iso3: str, *texts: str | None) -> str | None:
     if not known:
         return None
     for text in texts:
-        for beside in re.split(r"[|,(\[]", text or "")[1:]:
+        for beside in reversed(re.split(r"[|,(\[]", text or "")[1:]):
             if region := known.get(key(beside)):
                 return region
     return None
@@ -126,9 +126,7 @@ def variants(name: str, country_iso3: str) -> list[Variant]:
     """The readings of a label, each key once, the nearest to the label first."""
     found: dict[str, Variant] = {}
     for variant in _readings(name, regions().get(country_iso3, {})):
-        if variant.key and (
-            variant.key not in found or variant.cost < found[variant.key].cost
-        ):
+        if variant.key and (variant.key not in found or variant.cost < found[variant.key].cost):
             found[variant.key] = variant
     return sorted(found.values(), key=lambda variant: (variant.cost, variant.key))
 
@@ -137,9 +135,9 @@ def _readings(name: str, known: Mapping[str, str]) -> Iterator[Variant]:
     yield Variant(key(name), 0.0, "name")
     if bracketed := _BRACKETED.match(name):
         outside, inside = bracketed["outside"].strip(), bracketed["inside"].strip()
-        yield from _plain(outside, 0.0, "name before the bracket")
+        yield from _plain(outside, 0.05, "name before the bracket")
         if key(inside) not in known:
-            yield from _plain(inside, 0.1, "name in brackets")
+            yield from _plain(inside, 0.4, "name in brackets")
             yield Variant(key(f"{outside} {inside}"), 0.1, "name")
         return
     if "," in name:

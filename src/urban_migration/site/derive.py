@@ -248,7 +248,6 @@ def country_files(
         "origins": _origins(tables),
         "displaced": _displaced(tables),
         "settings": _settings(tables),
-        "incidents": {},
     }
     withheld = _withheld(tables)
     for code in sorted({*by_country, *names}):

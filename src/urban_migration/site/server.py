@@ -78,7 +78,7 @@ class Handler(SimpleHTTPRequestHandler):
         """Answer a range of bytes with them; everything else as the base class does."""
         wanted = self.headers.get("Range")
         path = Path(self.translate_path(self.path))
-        if not (self.ranges and wanted and path.is_file()):
+        if not (self.ranges and wanted and _RANGE.fullmatch(wanted) and path.is_file()):
             return super().send_head()
         size = path.stat().st_size
         span = _span(wanted, size)
@@ -100,7 +100,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 def _span(wanted: str, size: int) -> tuple[int, int] | None:
     """First and last byte that a Range header means, or None where the file has none of it."""
-    match = _RANGE.fullmatch(wanted.strip())
+    match = _RANGE.fullmatch(wanted)
     if match is None or not (match[1] or match[2]):
         return None
     if not match[1]:

@@ -18,6 +18,12 @@ MODULES = (
     "un_migrant_stock_2024",
     "un_wpp_2024",
     "unhcr_population",
+    "eurostat_cities",
+    "abs_census_2021",
+    "statcan_census_2016",
+    "us_acs",
+    "unsd_city_population",
+    "geonames",
 )
 
 

@@ -98,3 +98,7 @@ def _unmatched(source_id: str) -> str:
             select 1 from city_crosswalk x
             where x.source_id = '{source_id}' and x.source_code = fact.source_code
             and x.city_id is null)"""
+
+
+SHAPES = {"places": places(""), "migrants": migrants(""), "populations": populations("")}
+"""The shapes by the name of the table."""

@@ -1,7 +1,19 @@
--- A corrected coordinate holds only while the publisher's cell is the one that was corrected.
+-- The registry's cities that today's files know.  A corrected coordinate holds only while the
+-- publisher's cell is the one that was corrected.
 with
 registry as (select * from place_cities),
 wup2018 as (select * from un_wup_2018.cities),
+gazetteer as (select * from geonames.cities_as_read),
+own_places as (
+    select matches.city_id, places.latitude, places.longitude
+    from place_matches as matches
+    join source_places as places using (source_id, source_code)
+    where matches.status = 'own'
+    qualify row_number() over (
+        partition by matches.city_id
+        order by places.latitude is null, matches.source_id, matches.source_code
+    ) = 1
+),
 corrections as (
     select
         wup2018_code,
@@ -17,18 +29,25 @@ select
     registry.name,
     registry.local_name,
     registry.country_iso3,
-    coalesce(corrections.latitude, wup2018.latitude) as latitude,
-    coalesce(corrections.longitude, wup2018.longitude) as longitude,
+    coalesce(
+        corrections.latitude, wup2018.latitude, own_places.latitude, gazetteer.latitude
+    ) as latitude,
+    coalesce(
+        corrections.longitude, wup2018.longitude, own_places.longitude, gazetteer.longitude
+    ) as longitude,
     corrections.latitude is not null as coordinates_corrected,
-    cast(null as boolean) as is_capital,
+    if(gazetteer.feature_code is null, null, gazetteer.feature_code = 'PPLC') as is_capital,
     registry.kind,
     registry.wup2018_code,
     registry.wup2025_code,
     registry.urban_audit_code,
     registry.geonames_id
 from registry
-join wup2018 on wup2018.city_code = registry.wup2018_code
+left join wup2018 on wup2018.city_code = registry.wup2018_code
+left join own_places using (city_id)
+left join gazetteer on gazetteer.geonames_id = registry.geonames_id
 left join corrections
     on corrections.wup2018_code = wup2018.city_code
     and corrections.published_latitude = wup2018.latitude
     and corrections.published_longitude = wup2018.longitude
+where wup2018.city_code is not null or own_places.city_id is not null

@@ -1,7 +1,80 @@
--- One population series for the whole release (the variable `series`); migration and natural
--- increase come from their own editions, and what combines the two is modelled.
+-- One population series for the whole release (the variable `series`); a city that only its
+-- statistical office counts stands on that office's population.  Migration and natural increase
+-- come from their own editions, and what combines the two is modelled.
 with
-city_years as (select * from city_population where series = getvariable('series')),
+geographies as (
+    select
+        unnest(['metropolitan', 'greater_city', 'functional_urban_area', 'city', 'emirate',
+            'governorate']) as geography,
+        unnest(generate_series(1, 6)) as preference
+),
+concepts as (
+    select
+        unnest(['foreign_born', 'immigrant', 'foreign_citizen']) as concept,
+        unnest(generate_series(1, 3)) as preference
+),
+
+-- The best observation of a city and year: by concept, then one with a share, then the area that
+-- is nearest to an agglomeration; the source's id settles what is left.
+observed as (
+    select city_migrants.*
+    from city_migrants
+    join concepts using (concept)
+    join geographies using (geography)
+    where origin = 'all'
+    qualify row_number() over (
+        partition by city_id, year
+        order by
+            concepts.preference,
+            migrants_pct is null,
+            geographies.preference,
+            source_id,
+            source_code
+    ) = 1
+),
+
+un_cities as (
+    select city_id, year, population, status, series, '' as area
+    from city_population
+    where series = getvariable('series')
+),
+own_cities as (
+    select
+        city_id,
+        year,
+        official.population,
+        'observed' as status,
+        official.source_id as series,
+        official.source_code as area
+    from city_official_population as official
+    join cities using (city_id)
+    join geographies using (geography)
+    left join observed using (city_id, year)
+    where cities.kind = 'statistical_city'
+    qualify row_number() over (
+        partition by city_id, year
+        order by
+            official.source_code is distinct from observed.source_code,
+            official.source_id = 'unsd_city_population',
+            geographies.preference,
+            official.source_id,
+            official.source_code
+    ) = 1
+),
+own_cities_without_population as (
+    select city_id, year, null, 'observed', source_id, source_code
+    from observed
+    join cities using (city_id)
+    anti join own_cities using (city_id, year)
+    where cities.kind = 'statistical_city'
+),
+city_years as (
+    select * from un_cities
+    union all
+    select * from own_cities
+    union all
+    select * from own_cities_without_population
+),
 nations as (select * from country_urbanization where series = getvariable('series')),
 migration as (select * from country_migration),
 
@@ -33,7 +106,11 @@ growth as (
                 then 100 * ln(now.population / before.population) / 5
         end as population_growth_pct
     from city_years as now
-    join city_years as before on before.city_id = now.city_id and before.year = now.year - 5
+    join city_years as before
+        on before.city_id = now.city_id
+        and before.year = now.year - 5
+        and before.series = now.series
+        and before.area = now.area
 ),
 
 ranks as (
@@ -41,9 +118,9 @@ ranks as (
         city_id,
         year,
         rank() over (
-            partition by cities.country_iso3, year order by city_years.population desc
+            partition by cities.country_iso3, year order by un_cities.population desc
         ) as rank_in_country
-    from city_years
+    from un_cities
     join cities using (city_id)
     where not getvariable('extract')
 )
@@ -63,12 +140,12 @@ select
     growth.population_growth_pct,
     ranks.rank_in_country,
     case
-        when nations.urban_population > 0
+        when nations.urban_population > 0 and city_years.series = nations.series
             then 100 * city_years.population / nations.urban_population
     end as urban_population_share_pct,
-    nations.population as country_population,
-    nations.urban_population as country_urban_population,
-    nations.urban_pct as country_urban_pct,
+    if(city_years.series = nations.series, nations.population, null) as country_population,
+    if(city_years.series = nations.series, nations.urban_population, null) as country_urban_population,
+    if(city_years.series = nations.series, nations.urban_pct, null) as country_urban_pct,
     migration.migrant_stock as country_migrant_stock,
     migration.migrant_pct as country_migrant_pct,
     migration.refugees as country_refugees,
@@ -77,11 +154,11 @@ select
     increase.natural_increase_pct as country_natural_increase_pct,
     migration.net_migration_per_1000 as country_net_migration_per_1000,
     growth.population_growth_pct - increase.natural_increase_pct as implied_net_migration_pct,
-    cast(null as bigint) as foreign_born,
-    cast(null as double) as foreign_born_pct,
-    cast(null as varchar) as foreign_born_concept,
-    cast(null as varchar) as foreign_born_source_id,
-    cast(null as varchar) as foreign_born_geography,
+    observed.migrants as foreign_born,
+    observed.migrants_pct as foreign_born_pct,
+    observed.concept as foreign_born_concept,
+    observed.source_id as foreign_born_source_id,
+    observed.geography as foreign_born_geography,
     cast(null as double) as foreign_born_estimate_pct,
     cast(null as double) as foreign_born_estimate_low_pct,
     cast(null as double) as foreign_born_estimate_high_pct
@@ -93,3 +170,4 @@ left join migration using (country_iso3, year)
 left join five_years_of_increase as increase using (country_iso3, year)
 left join growth using (city_id, year)
 left join ranks using (city_id, year)
+left join observed using (city_id, year)

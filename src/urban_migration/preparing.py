@@ -1,0 +1,248 @@
+"""From the raw store to checked source tables: what is to be built, read and judged.
+
+``plan`` verifies the raw files and fingerprints them together with the code; ``prepare`` reads
+each source (once per content, in a process of its own) and judges its rows.  Nothing here parses
+a file or knows a rule: ``sources`` and ``expectations`` do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from urban_migration.errors import (
+    CheckError,
+    MissingSourceError,
+    ReadError,
+    ReleaseError,
+    UsageError,
+)
+from urban_migration.files import atomic_write_bytes
+from urban_migration.raw import RawFile, RawStore
+from urban_migration.reading import digest, lighten, load, read_into, reader_key
+from urban_migration.sources import all_sources
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from urban_migration.checks import Finding, Withheld
+    from urban_migration.sources.source import Tables
+
+SERIES = ("wup2018", "wup2025")
+PACKAGE = Path(__file__).parent
+
+Say = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build is made from: the files of every source that was ever had."""
+
+    files: Mapping[str, Mapping[str, RawFile]]
+    extract: bool
+    series: str
+    out: Path
+    expectations: Path
+    fingerprint: str
+    stale: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def cache(self) -> Path:
+        """Where what was read and built is kept by content."""
+        return self.out / ".cache"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One source, read and checked row by row."""
+
+    source_id: str
+    key: str
+    tables: Mapping[str, pa.Table]
+    findings: Sequence[Finding]
+    withheld: Sequence[Withheld]
+
+
+def plan(
+    raw: RawStore,
+    out: Path,
+    expectations: Path,
+    *,
+    series: str = SERIES[0],
+    stale: Mapping[str, str] | None = None,
+) -> Plan:
+    """Verify the raw files and fingerprint them together with the code.
+
+    Raises :class:`MissingSourceError` when a required source was never had,
+    :class:`UsageError` for an unknown series.
+    """
+    if series not in SERIES:
+        raise UsageError(f"no series {series!r}; there are: {', '.join(SERIES)}")
+    sources = all_sources()
+    files = {source_id: raw.verify(source_id) for source_id in sources}
+    missing = [source_id for source_id in sources if not files[source_id]]
+    required = [source_id for source_id in missing if sources[source_id].required]
+    if required:
+        raise MissingSourceError(
+            f"required but never downloaded into {raw.root}: {', '.join(required)}. "
+            "Run: urban-migration refresh (or refresh --offline for the bundled extract)"
+        )
+    extract = (raw.root / "manifest.json").is_file()
+    had = {source_id: found for source_id, found in files.items() if found}
+    facts = [
+        [source_id, name, file.url, file.sha256, file.first_seen]
+        for source_id, found in sorted(had.items())
+        for name, file in sorted(found.items())
+    ]
+    fingerprint = digest(_code(expectations), series, str(extract), json.dumps(facts))
+    return Plan(had, extract, series, out, expectations, fingerprint, stale or {})
+
+
+def _code(expectations: Path) -> str:
+    """A hash of everything that decides what a release holds, apart from the data."""
+    files = [p for p in PACKAGE.rglob("*") if p.suffix in {".py", ".sql", ".yaml", ".csv"}]
+    state = hashlib.sha256()
+    for path in sorted(files) + sorted(expectations.glob("*.yaml")):
+        state.update(path.name.encode() + path.read_bytes())
+    for package in ("duckdb", "pyarrow", "numpy", "python-calamine"):
+        state.update(version(package).encode())
+    return state.hexdigest()
+
+
+@contextmanager
+def readers(plan: Plan) -> Iterator[Executor]:
+    """Processes that parse what is not in the cache, one core left to this one."""
+    todo = [source_id for source_id in plan.files if not source_folder(plan, source_id).exists()]
+    count = max(1, min(len(todo), (os.cpu_count() or 2) - 1))
+    spawned = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, mp_context=spawned, initializer=lighten)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def prepare_source(plan: Plan, source_id: str, pool: Executor) -> Prepared:
+    """Read one source (unless its content was read before) and check its rows.
+
+    Raises :class:`ReadError` where a file is not as its reader expects, :class:`CheckError`
+    where a check blocks.
+    """
+    try:
+        return _checked(plan, source_id, _read(plan, source_id, pool))
+    except BrokenProcessPool:
+        problem = "the process that read it was killed; the file may be damaged"
+        raise ReadError(problem, file=source_id) from None
+    except OSError as error:
+        raise ReleaseError(
+            f"{plan.cache}: what was read of {source_id} cannot be kept ({error}). The previous "
+            "release stands: free some space there and run again."
+        ) from error
+
+
+def _read(plan: Plan, source_id: str, pool: Executor) -> Tables:
+    """The tidy tables of a source: those kept, unless a power cut damaged them, or read anew."""
+    folder = source_folder(plan, source_id)
+    if folder.exists():
+        try:
+            return load(source_id, folder)
+        except (OSError, ValueError):
+            shutil.rmtree(folder)
+    pool.submit(read_into, source_id, _paths(plan, source_id), folder).result()
+    return load(source_id, folder)
+
+
+def prepare(plan: Plan, say: Say = silent) -> dict[str, Prepared]:
+    """Read and check every source, the largest first; checking runs beside parsing."""
+    from urban_migration import checks
+
+    def size(source_id: str) -> int:
+        return sum(file.bytes for file in plan.files[source_id].values())
+
+    with readers(plan) as pool, ThreadPoolExecutor(len(plan.files) + 1) as threads:
+        if any(not source_folder(plan, source_id).exists() for source_id in plan.files):
+            threads.submit(checks.import_library)
+        futures = {
+            threads.submit(prepare_source, plan, source_id, pool): source_id
+            for source_id in sorted(plan.files, key=size, reverse=True)
+        }
+        ready = {}
+        for future in as_completed(futures):
+            source_id = futures[future]
+            ready[source_id] = future.result()
+            rows = sum(table.num_rows for table in ready[source_id].tables.values())
+            say(f"{source_id}: {rows:,} rows read and checked")
+    return {source_id: ready[source_id] for source_id in plan.files}
+
+
+def source_folder(plan: Plan, source_id: str) -> Path:
+    """Where the tidy tables of a source stand, by what its files hold and who reads them."""
+    return plan.cache / "sources" / f"{source_id}-{reader_key(source_id, plan.files[source_id])}"
+
+
+def _paths(plan: Plan, source_id: str) -> dict[str, Path]:
+    return {name: file.path for name, file in plan.files[source_id].items()}
+
+
+def _checked(plan: Plan, source_id: str, tables: Mapping[str, pa.Table]) -> Prepared:
+    """Row checks of one source, remembered beside what was read."""
+    from urban_migration import checks
+
+    findings: list[Finding] = []
+    withheld: list[Withheld] = []
+    rules = [(PACKAGE / name).read_bytes() for name in ("checks.py", "plausibility.py")]
+    for name, table in tables.items():
+        path = plan.expectations / f"{source_id}.{name}.yaml"
+        suite = checks.load_suite(plan.expectations, path.stem, extract=plan.extract)
+        suite_key = digest(*rules, path.read_bytes(), str(plan.extract))
+        known = source_folder(plan, source_id) / f"{name}-{suite_key}.json"
+        if known.exists():
+            found, kept = checks.findings_from_json(known.read_text("utf-8"))
+        else:
+            found, kept = checks.check_rows(suite, table)
+            atomic_write_bytes(known, checks.findings_to_json(found, kept).encode())
+        findings += found
+        withheld += kept
+    if "places" in tables:
+        withheld += _implausible(source_id, tables, withheld)
+    stop_at_blocks(findings)
+    key = reader_key(source_id, plan.files[source_id])
+    return Prepared(source_id, key, tables, findings, withheld)
+
+
+def _implausible(
+    source_id: str, tables: Mapping[str, pa.Table], withheld: Sequence[Withheld]
+) -> list[Withheld]:
+    """City figures that contradict the others of their series, beside those already withheld."""
+    from urban_migration import plausibility
+
+    judged = plausibility.judge(
+        tables.get("populations"), tables.get("migrants"), tables["places"], source_id=source_id
+    )
+    known = {(item.table, item.index) for item in withheld}
+    return [item for item in judged if (item.table, item.index) not in known]
+
+
+def stop_at_blocks(findings: Sequence[Finding]) -> None:
+    """Raise :class:`CheckError` with every finding that forbids a release."""
+    from urban_migration import checks
+
+    blocking = checks.blocked(findings)
+    if blocking:
+        lines = "\n- ".join(finding.message for finding in blocking)
+        raise CheckError(f"checks blocked the release:\n- {lines}")
