@@ -63,7 +63,7 @@ def start(
 ) -> Callable[[], Ended]:
     """Start ``urban-migration``; call what is returned to wait for its end."""
     command = [*prefix, sys.executable, "-m", "urban_migration.cli", *map(str, arguments)]
-    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

@@ -404,7 +404,7 @@ def refresh(
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Download what changed, check it, and publish a release: the Prefect flow."""
+    """Download what changed, check it and publish a release."""
     from urban_migration import render
     from urban_migration.sources import get_source
 
@@ -442,7 +442,7 @@ def build(
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The same from what is in the raw store: no download, no orchestrator."""
+    """The same from the raw store: no download, no flow."""
     from urban_migration import build as steps
     from urban_migration import render
     from urban_migration.raw import RawStore
@@ -488,7 +488,7 @@ maintain = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Keep the committed files up to date (for maintainers).",
+    help="Renew the files that stand in git.",
 )
 app.add_typer(maintain, name="maintain", rich_help_panel=MAKING)
 

@@ -106,7 +106,7 @@ def write_extract(
 
     A full store without a lock (``<raw>/<source_id>/<file>``) needs ``first_seen``
     (``YYYY-MM-DDTHH:MM:SSZ``), which its lock would say per file.  A source without a rule is
-    left out, and the manifest says so.  Every reader has read its part before ``target`` changes.
+    left out, and the manifest says so where the full store has it.  Every reader has read its part before ``target`` changes.
 
     Raises :class:`UsageError` where ``target`` holds something else than an extract,
     :class:`MissingSourceError` where a required source is not in ``raw``, and
@@ -123,9 +123,10 @@ def write_extract(
         manifest = _manifest(selection)
         for source in all_sources().values():
             full, seen = _full_files(store, source, first_seen)
-            if source.id not in RULES or not full:
-                why = "not in the full raw store" if source.id in RULES else "has no rule to cut it"
-                manifest["left_out"][source.id] = why
+            if not full:
+                continue
+            if source.id not in RULES:
+                manifest["left_out"][source.id] = "has no rule to cut it"
                 continue
             cuts = RULES[source.id](full, selection)
             paths = _write(cuts, staging / source.id)

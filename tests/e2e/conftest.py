@@ -23,8 +23,11 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any
     from flows.refresh import Order, run
 
     def refresh(
-        world: World, mirror: str | None = None, say: Callable[[str], None] = lambda _: None,
-        bundled: Path = BUNDLED, **options: Any
+        world: World,
+        mirror: str | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        bundled: Path = BUNDLED,
+        **options: Any,
     ) -> Any:
         order = Order(
             raw=world.raw,

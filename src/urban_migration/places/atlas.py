@@ -69,7 +69,11 @@ Gazetteer = Mapping[str, Sequence[Entry]]
 
 @dataclass(slots=True)
 class Spot:
-    """A place on the ground; `low` and `high` bound the populations that it is known by."""
+    """A place on the ground; `low` and `high` bound the populations that it is known by.
+
+    `region` is GeoNames' first-level division; where that is not known, `regions_around` are
+    those within 100 km.
+    """
 
     city: Candidate | None
     entry: Entry | None
@@ -78,7 +82,15 @@ class Spot:
     low: int | None
     high: int | None
     region: str | None
-    is_largest_of_region: bool = False
+    regions_around: frozenset[str] = frozenset()
+
+    def may_lie_in(self, region: str | None) -> bool:
+        """Whether nothing speaks against the spot's lying in a region."""
+        if not region:
+            return True
+        if self.region:
+            return self.region == region
+        return not self.regions_around or region in self.regions_around
 
     @property
     def label(self) -> str:
@@ -96,6 +108,7 @@ class Country:
     iso3: str
     spots: list[Spot] = field(default_factory=list)
     city_names: list[tuple[str, Spot]] | None = None
+    un_cities: list[tuple[float, Spot]] | None = None
     names: dict[str, list[tuple[Spot, float]]] = field(default_factory=dict)
     sounds: dict[str, list[tuple[Spot, float]]] | None = None
 
@@ -106,10 +119,34 @@ class Country:
             if all(other is not spot or before > cost for other, before in bearers):
                 bearers.append((spot, cost))
 
+    def un_cities_around(
+        self, at: tuple[float | None, float | None], within_km: float
+    ) -> list[Spot]:
+        """The UN cities whose centre is within a distance of a point (latitude, longitude)."""
+        latitude, longitude = at
+        if latitude is None or longitude is None:
+            return []
+        if self.un_cities is None:
+            self.un_cities = [
+                (spot.latitude, spot)
+                for spot in self.spots
+                if spot.city and spot.city.is_un_city and spot.latitude is not None
+            ]
+        height = within_km / 111
+        return [
+            spot
+            for north, spot in self.un_cities
+            if abs(north - latitude) <= height
+            and (km := distance_km(at, (spot.latitude, spot.longitude))) is not None
+            and km <= within_km
+        ]
+
     def hits(self, readings: Iterable[Variant]) -> Iterator[tuple[Spot, float, str]]:
         """The spots that bear one of the names, with what the name costs and how it was read."""
         for reading in readings:
             for spot, cost in self.names.get(reading.key, ()):
+                if cost >= ALTERNATE and len(reading.key) < 4:
+                    continue  # too short to tell: Ojo is no other name of Oyo
                 how = f"{reading.how} is an alternate name" if cost >= ALTERNATE else reading.how
                 yield spot, reading.cost + cost, how
 
@@ -117,28 +154,31 @@ class Country:
         """The spots whose names sound like one of these, the cities that differ by one letter."""
         if self.iso3 in ONE_ROMANISATION:
             return
+        for reading in readings:
+            if len(reading.key) > 4 and reading.cost <= 0.3:
+                yield from self._alike(reading)
+                if len(reading.key) > 5:
+                    yield from self._but_for_one_letter(reading)
+
+    def _alike(self, reading: Variant) -> Iterator[tuple[Spot, float, str]]:
         if self.sounds is None:
             self.sounds = {}
             for closed, bearers in self.names.items():
                 self.sounds.setdefault(sound(closed), []).extend(bearers)
-        for reading in readings:
-            if len(reading.key) < 5 or reading.cost > 0.3:
-                continue
-            for spot, cost in self.sounds.get(sound(reading.key), ()):
-                how = f"sister spelling of the {reading.how}"
-                yield spot, reading.cost + cost + SISTER, how
-            if len(reading.key) < 6:
-                continue
-            if self.city_names is None:
-                self.city_names = [
-                    (closed, spot)
-                    for closed, bearers in self.names.items()
-                    for spot, _ in bearers
-                    if spot.city
-                ]
-            for closed, spot in self.city_names:
-                if abs(len(closed) - len(reading.key)) < 2 and near(closed, reading.key):
-                    yield spot, reading.cost + ONE_LETTER, f"{reading.how}, but for one letter"
+        for spot, cost in self.sounds.get(sound(reading.key), ()):
+            yield spot, reading.cost + cost + SISTER, f"sister spelling of the {reading.how}"
+
+    def _but_for_one_letter(self, reading: Variant) -> Iterator[tuple[Spot, float, str]]:
+        if self.city_names is None:
+            self.city_names = [
+                (closed, spot)
+                for closed, bearers in self.names.items()
+                for spot, _ in bearers
+                if spot.city
+            ]
+        for closed, spot in self.city_names:
+            if near(closed, reading.key):
+                yield spot, reading.cost + ONE_LETTER, f"{reading.how}, but for one letter"
 
 
 class Atlas:
@@ -230,7 +270,6 @@ def _country(iso3: str, candidates: Sequence[Candidate], entries: Sequence[Entry
             spot = spots[entry.geonames_id]
             if not (spot.city and iso3 in ONE_ROMANISATION):
                 country.add(spot, closed, cost)
-    _mark_largest(country.spots)
     return country
 
 
@@ -263,15 +302,15 @@ def _twin(entry: Entry, namesakes: Iterable[tuple[Spot, float]]) -> Spot | None:
 def _city_spot(city: Candidate, entry: Entry | None, entries: Sequence[Entry]) -> Spot:
     known = [size for size in (city.population, entry and entry.population) if size]
     at = (city.latitude, city.longitude)
-    region = region_of(city.country_iso3, city.name, city.local_name)
-    if entry:
-        region = entry.admin1
-        if at[0] is None:
-            at = (entry.latitude, entry.longitude)
-    elif not region and (neighbours := _around(entries, at, SAME_PLACE_KM * 2)):
-        region = neighbours[0][1].admin1
+    region = entry.admin1 if entry else region_of(city.country_iso3, city.name, city.local_name)
+    around: frozenset[str] = frozenset()
+    if entry and at[0] is None:
+        at = (entry.latitude, entry.longitude)
+    if not region:
+        neighbours = _around(entries, at, 100)
+        around = frozenset(other.admin1 for _, other in neighbours if other.admin1)
     low, high = min(known, default=None), max(known, default=None)
-    return Spot(city, entry, *at, low, high, region)
+    return Spot(city, entry, *at, low, high, region, around)
 
 
 def _around(
@@ -303,7 +342,8 @@ def _city_names(city: Candidate, entry: Entry | None) -> set[str]:
         reading.key
         for name in (city.name, city.local_name)
         for reading in variants(name or "", city.country_iso3)
-        if not reading.part and (reading.cost <= 0.2 or reading.key in borne)
+        if not reading.part
+        and (reading.cost <= 0.2 or (reading.how == "first of two names" and reading.key in borne))
     }
 
 
@@ -320,17 +360,6 @@ def _entry_names(entry: Entry) -> dict[str, float]:
     names[key(entry.name)] = extra
     names.pop("", None)
     return names
-
-
-def _mark_largest(spots: Sequence[Spot]) -> None:
-    largest: dict[str, Spot] = {}
-    for spot in spots:
-        if spot.region and spot.high:
-            other = largest.setdefault(spot.region, spot)
-            if spot.high > (other.high or 0):
-                largest[spot.region] = spot
-    for spot in largest.values():
-        spot.is_largest_of_region = True
 
 
 # ------------------------------------------------------------------ cities and gazetteer
@@ -367,7 +396,7 @@ def _link(
             around = _around(free, (city.latitude, city.longitude), ON_THE_SPOT_KM)
             sizes = {entry.geonames_id: entry.population or 0 for _, entry in around}
             largest = max(sizes, key=lambda geonames_id: sizes[geonames_id], default=None)
-            if largest and sizes[largest] > 0.5 * city.population:
+            if largest and sizes[largest] > 0.45 * city.population:
                 linked[city.city_id] = by_id[largest]
     return linked
 

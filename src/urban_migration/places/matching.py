@@ -9,39 +9,34 @@ decision goes before all of it.
 
 from __future__ import annotations
 
-import csv
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal, get_args
 
+from urban_migration.places.areas import (
+    Decision,
+    Match,
+    MatchingError,
+    Place,
+    Status,
+    read_decisions,
+)
 from urban_migration.places.atlas import Atlas, Candidate, Country, Gazetteer, Spot, distance_km
-from urban_migration.places.names import Variant, region_of, variants
+from urban_migration.places.names import Variant, variants
 
-DECISIONS = Path(__file__).with_name("decisions.csv")
-
-Status = Literal["matched", "own", "unmatched", "rejected"]
-Verdict = Literal["match", "own", "reject", "not_a_city"]
+__all__ = ["Decision", "Match", "MatchingError", "Place", "match", "read_decisions"]
 
 NOT_OFFICES = frozenset({"unhcr_locations", "iom_dtm"})
 """Sources that count people at places, but are no statistical office: a place of theirs is a
 city only if somebody else says so."""
 UNITS = frozenset({"governorate", "emirate"})
-"""Geographies of units that are a city's only if they bear its name and it is their main one."""
-FIRST_LEVEL = re.compile(
-    r"\[admin 1\]|\b(?:province?|provincia|state|region|governorate|department|departamento"
-    r"|departement|county|oblast|wilay\w*|muhafaz\w*|ostan|prefecture)\b",
-    re.I,
-)
-
+"""Geographies of units that stand for a city only if they bear the name of a UN city."""
 LISTED_FROM, UNLISTED = 300_000, 0.35
 """World Urbanization Prospects 2018 lists every agglomeration of this size: what it costs a place
 of this size to be another one."""
 UNKNOWN_REGION = 0.4
 """What it costs that a place's region is known and the spot's is not."""
-FAR_KM, BESIDE_KM, NEAR_KM = 60.0, 60.0, 15.0
+FAR_KM, BESIDE_KM, NEAR_KM, SPOT_KM = 60.0, 60.0, 15.0, 4.0
 CLEAR = 0.35
 """By how much the best place must fit better than the next one."""
 LIKE_SIZE = 0.25
@@ -50,75 +45,10 @@ TOO_DIFFERENT = 1.6
 """The cost at which a like-named place is not believed to be the same one."""
 ALIKE = 1.5
 """Two areas of one source differ in size by less than this factor if they are one city twice."""
-UNSURE = 1.2
+UNSURE = 0.9
 """The cost at which a like-named place of the gazetteer is not taken for the same one."""
 UNLIKE_FACTOR = 1.6
 """Populations may differ by this factor, by year and delimitation, at no cost."""
-
-
-class MatchingError(ValueError):
-    """A reviewed decision is malformed or points at no city."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An area of a publisher, as in the tidy table `places`; `country_iso3` is resolved."""
-
-    source_id: str
-    source_code: str
-    source_name: str
-    country_iso3: str
-    principal_city: str | None = None
-    other_names: tuple[str, ...] = ()
-    latitude: float | None = None
-    longitude: float | None = None
-    population: int | None = None
-    geography: str | None = None
-    not_a_city: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The city's name where it is not the area's."""
-        return self.principal_city or self.source_name
-
-    @property
-    def region(self) -> str | None:
-        """The region that code or labels name, as GeoNames' first-level division."""
-        return region_of(self.country_iso3, self.source_code, self.source_name, *self.other_names)
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A reviewed verdict on one area; `city_id` where the verdict is match."""
-
-    source_id: str
-    source_code: str
-    decision: Verdict
-    city_id: str | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """What an area is, how that was found and why.
-
-    `own` with a null `city_id` is a city in its own right that the registry lacks: `propose`
-    lists it, and until it is registered the crosswalk has it as unmatched. `score` goes from 0
-    to 1 (a code or a review: 1), null where nothing was found; `distance_km` is null where the
-    publisher gives no point.
-    """
-
-    source_id: str
-    source_code: str
-    source_name: str
-    country_iso3: str
-    status: Status
-    method: str
-    why: str
-    city_id: str | None = None
-    geonames_id: str | None = None
-    score: float | None = None
-    distance_km: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,25 +60,8 @@ class _Hit:
     how: str
     km: float | None
     size: float
-
-
-def read_decisions(path: Path = DECISIONS) -> list[Decision]:
-    """The reviewed decisions; raises MatchingError with the line that is malformed."""
-    decisions: dict[tuple[str, str], Decision] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), 2):
-            where = f"{path}, line {number}"
-            if row["decision"] not in get_args(Verdict):
-                expected = ", ".join(get_args(Verdict))
-                raise MatchingError(f"{where}: {row['decision']!r} is none of {expected}")
-            if (row["decision"] == "match") != bool(row["city_id"]) or not row["reason"]:
-                raise MatchingError(f"{where}: a match needs a city_id, all need a reason")
-            decision = Decision(**{**row, "city_id": row["city_id"] or None})  # type: ignore[arg-type]
-            if decisions.setdefault((decision.source_id, decision.source_code), decision) != (
-                decision
-            ):
-                raise MatchingError(f"{where}: {decision.source_code!r} is decided twice")
-    return list(decisions.values())
+    evidence: float
+    """The cost of name, size and distance alone."""
 
 
 def match(
@@ -174,19 +87,41 @@ def match(
     reviewed = {(decision.source_id, decision.source_code): decision for decision in decisions}
     bundles: dict[tuple[object, ...], list[int]] = {}
     found: list[Match | None] = [None] * len(places)
+    by_name: dict[tuple[object, ...], Match] = {}
     for index, place in enumerate(places):
         decision = reviewed.get((place.source_id, place.source_code))
-        found[index] = _without_search(place, decision, cities, codes)
-        if found[index] is None:
+        known = found[index] = _without_search(place, decision, cities, codes)
+        if known is None:
             bundles.setdefault(_bundle(place, index), []).append(index)
-    for indices in bundles.values():
+        elif known.status == "own" and known.city_id:
+            by_name.setdefault(_bundle(place, index), known)
+    for key, indices in bundles.items():
         together = [places[index] for index in indices]
-        for index, result in zip(indices, _search(together, atlas), strict=True):
-            found[index] = result
+        if key in by_name:
+            verdicts = [_like_its_namesake(place, by_name[key]) for place in together]
+        else:
+            verdicts = _search(together, atlas)
+        for index, verdict in zip(indices, verdicts, strict=True):
+            found[index] = verdict
     results = [result for result in found if result is not None]
+    for index, result in enumerate(results):
+        namesake = by_name.get(_bundle(places[index], index))
+        if result.method == "review" and result.status == "own" and namesake:
+            results[index] = replace(result, city_id=namesake.city_id)
     for index, better in _displaced(places, results).items():
         results[index] = _without_city(places[index], results[index], better)
     return results
+
+
+def _like_its_namesake(place: Place, known: Match) -> Match:
+    why = f"the registry has {known.source_code!r}, of the same name, for {known.city_id}"
+    return replace(
+        known,
+        source_code=place.source_code,
+        source_name=place.source_name,
+        method="code_of_namesake",
+        why=why,
+    )
 
 
 def _displaced(places: Sequence[Place], results: Sequence[Match]) -> dict[int, Place]:
@@ -197,7 +132,7 @@ def _displaced(places: Sequence[Place], results: Sequence[Match]) -> dict[int, P
     """
     rivals: dict[tuple[str, str | None, str], list[int]] = {}
     for index, (place, result) in enumerate(zip(places, results, strict=True)):
-        is_searched = result.method not in {"code", "review"}
+        is_searched = result.method not in {"code", "code_of_namesake", "review"}
         city = result.city_id or result.geonames_id
         if city and is_searched and place.source_id not in NOT_OFFICES:
             rivals.setdefault((place.source_id, place.geography, city), []).append(index)
@@ -206,17 +141,25 @@ def _displaced(places: Sequence[Place], results: Sequence[Match]) -> dict[int, P
         best, *others = sorted(
             indices, key=lambda index: (-(results[index].score or 0), places[index].source_code)
         )
-        one = places[best]
         for index in others:
-            other = places[index]
-            if (
-                other.name != one.name
-                and one.population
-                and other.population
-                and not 1 / ALIKE < one.population / other.population < ALIKE
-            ):
-                displaced[index] = one
-    return displaced
+            if not _may_be_one(places[best], places[index]):
+                displaced[index] = places[best]
+    better = {_bundle(places[index], index): one for index, one in displaced.items()}
+    return {
+        index: better[bundle]
+        for indices in rivals.values()
+        for index in indices
+        if (bundle := _bundle(places[index], index)) in better
+    }
+
+
+def _may_be_one(one: Place, other: Place) -> bool:
+    """Whether two areas of one kind may be one city counted twice."""
+    if one.region != other.region:
+        return False
+    if one.name == other.name or not one.population or not other.population:
+        return True
+    return 1 / ALIKE < one.population / other.population < ALIKE
 
 
 def _without_city(place: Place, result: Match, better: Place) -> Match:
@@ -268,7 +211,7 @@ def _without_search(
 ) -> Match | None:
     """By review, because it is no city, or by a code of the registry; null if by none of them."""
     if decision:
-        return _reviewed(place, decision, cities)
+        return _reviewed(place, decision, cities, codes)
     if place.not_a_city:
         return _result(place, "unmatched", "not_a_city", f"not a city: {place.not_a_city}")
     city = codes.get((place.source_id, place.source_code))
@@ -301,13 +244,20 @@ def _same_name_or_spot(place: Place, city: Candidate) -> bool:
     )
 
 
-def _reviewed(place: Place, decision: Decision, cities: Mapping[str, Candidate]) -> Match:
+def _reviewed(
+    place: Place,
+    decision: Decision,
+    cities: Mapping[str, Candidate],
+    codes: Mapping[tuple[str, str], Candidate],
+) -> Match:
     why = f"reviewed: {decision.reason}"
     if decision.decision in {"reject", "not_a_city"}:
         status: Status = "rejected" if decision.decision == "reject" else "unmatched"
         return _result(place, status, decision.decision, why)
     if decision.decision == "own":
-        return replace(_result(place, "own", "review", why, decision.city_id), score=1.0)
+        own = codes.get((place.source_id, place.source_code))
+        city_id = own.city_id if own else None
+        return replace(_result(place, "own", "review", why, city_id), score=1.0)
     city = cities.get(decision.city_id or "")
     if city is None:
         raise MatchingError(
@@ -333,7 +283,7 @@ def _search(places: Sequence[Place], atlas: Atlas) -> list[Match]:
         return [_strictly(place, hits)]
     if not hits or hits[0].cost > TOO_DIFFERENT:
         sisters = _ranked(place, people, country.sister_hits(readings))
-        hits = _alike(place, people, sisters) or hits
+        hits = _alike(people, sisters) or hits
     outcome = _judged(place, people, hits, country)
     return [
         replace(outcome, source_code=other.source_code, source_name=other.source_name)
@@ -341,7 +291,7 @@ def _search(places: Sequence[Place], atlas: Atlas) -> list[Match]:
     ]
 
 
-def _alike(place: Place, people: Sequence[int], sisters: Sequence[_Hit]) -> list[_Hit]:
+def _alike(people: Sequence[int], sisters: Sequence[_Hit]) -> list[_Hit]:
     """Of the places that only sound like it, those that have its size or stand where it does."""
     return [
         hit
@@ -358,14 +308,17 @@ def _place_readings(place: Place, *, strict: bool) -> list[Variant]:
         names.append((place.source_name, 0.05))
     for name, extra in names:
         for reading in variants(name, place.country_iso3):
-            if strict and (
-                reading.cost > 0.2 or "bracket" in reading.how or "several" in reading.how
-            ):
+            if strict and not _is_plain(reading):
                 continue
             cost = reading.cost + extra
             if reading.key not in best or cost < best[reading.key].cost:
                 best[reading.key] = reading._replace(cost=cost)
     return sorted(best.values(), key=lambda reading: (reading.cost, reading.key))
+
+
+def _is_plain(reading: Variant) -> bool:
+    """Whether a reading is the name itself, but for a word for its class or an article."""
+    return reading.how == "name" or reading.how.startswith("name, without")
 
 
 def _ranked(
@@ -376,20 +329,20 @@ def _ranked(
     region = place.region
     is_listed = bool(people) and people[-1] >= LISTED_FROM
     for spot, cost, how in hits:
-        if region and spot.region and spot.region != region:
+        if not spot.may_lie_in(region):
             continue
         km = distance_km((place.latitude, place.longitude), (spot.latitude, spot.longitude))
         if km is not None and km > FAR_KM:
             continue
         size = min((_unlike(count, spot) for count in people), default=0.0)
-        total = cost + 0.5 * size + (km or 0.0) / 60
+        total = evidence = cost + 0.5 * size + (km or 0.0) / 60
         if is_listed and spot.city is None:
             total += UNLISTED
         if region and not spot.region:
             total += UNKNOWN_REGION
         before = best.get(id(spot))
         if before is None or total < before.cost:
-            best[id(spot)] = _Hit(spot, total, how, km, size)
+            best[id(spot)] = _Hit(spot, total, how, km, size, evidence)
     ranked = list(best.values()) if people else _by_prominence(list(best.values()))
     return sorted(ranked, key=lambda hit: (hit.cost, hit.spot.label))
 
@@ -454,8 +407,10 @@ def _matched(place: Place, hit: _Hit) -> Match:
 
 
 def _own(place: Place, best: _Hit, rivals: Sequence[_Hit], near: Spot | None) -> Match:
+    """A city in its own right, with its GeoNames id if that is sure."""
     beside = f", near {near.label}" if near else ""
-    if rivals or best.cost > UNSURE:
+    guessed = best.km is None and (best.evidence > UNSURE or "epithet" in best.how)
+    if rivals or guessed:
         choices = ", ".join(hit.spot.label for hit in (best, *rivals))
         why = f"no UN city has this name{beside}; may be {choices}"
         return _result(place, "own", "namesakes", why)
@@ -478,13 +433,8 @@ def _unknown(place: Place, largest: int, near: Spot | None, country: Country) ->
 
 def _on_the_spot(place: Place, largest: int, country: Country) -> Spot | None:
     """A UN city of like size on the place's very spot: the same city under another name?"""
-    for spot in country.spots:
-        if not spot.city or not spot.city.is_un_city:
-            continue
-        km = distance_km((place.latitude, place.longitude), (spot.latitude, spot.longitude))
-        if km is not None and km < 4 and largest and _unlike(largest, spot) < 0.5:
-            return spot
-    return None
+    around = country.un_cities_around((place.latitude, place.longitude), SPOT_KM)
+    return next((spot for spot in around if largest and _unlike(largest, spot) < LIKE_SIZE), None)
 
 
 def _larger_neighbour(
@@ -495,13 +445,7 @@ def _larger_neighbour(
     if at[0] is None and spot:
         at = (spot.latitude, spot.longitude)
     around = [
-        other
-        for other in country.spots
-        if other.city
-        and other.city.is_un_city
-        and (other.high or 0) > largest
-        and (km := distance_km(at, (other.latitude, other.longitude))) is not None
-        and km <= BESIDE_KM
+        other for other in country.un_cities_around(at, BESIDE_KM) if (other.high or 0) > largest
     ]
     return max(around, key=lambda other: other.high or 0, default=None)
 
@@ -518,13 +462,9 @@ def _strictly(place: Place, hits: Sequence[_Hit]) -> Match:
     city = best.spot.city
     if city is None:
         return _result(place, "unmatched", "none", f"{best.spot.label} is no city of the registry")
-    if place.geography in UNITS:
-        if not city.is_un_city:
-            why = f"a unit named like {city.city_id}, which is no UN city"
-            return _result(place, "unmatched", "none", why)
-        if FIRST_LEVEL.search(place.source_name) and not best.spot.is_largest_of_region:
-            why = f"named like {city.city_id}, which is not the largest city of its region"
-            return _result(place, "unmatched", "none", why)
+    if place.geography in UNITS and not city.is_un_city:
+        why = f"a unit named like {city.city_id}, which is no UN city"
+        return _result(place, "unmatched", "none", why)
     return _matched(place, best)
 
 

@@ -32,7 +32,9 @@ _SOUNDS = tuple(
 )
 _DOUBLED = re.compile(r"(.)\1+")
 _ARTICLE = re.compile(
-    r"^(?:(?:al|el|ad|adh|an|ar|as|ash|at|ath|az|ech|en|es)[- ]|a[lnrstz]h?['’]|l[ae]s? |los |the )", re.I
+    r"^(?:(?:al|el|ad|adh|an|ar|as|ash|at|ath|az|ech|en|es)[- ]|a[lnrstz]h?['’]|l[ae]s? |los "
+    r"|the )",
+    re.I,
 )
 _CLASS_BEFORE = re.compile(
     r"^(?:greater|grand|town of|city of|ciudad de|municipality of|kota|urban|villa de|m[bp]) ", re.I
@@ -90,7 +92,7 @@ def near(one: str, other: str) -> bool:
         return True
     if len(one) > len(other):
         one, other = other, one
-    if len(other) - len(one) > 1:
+    if len(other) - len(one) > 1 or (one[0] != other[0] and one[-1] != other[-1]):
         return False
     at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
     if len(one) < len(other):
@@ -120,6 +122,17 @@ def region_of(country_iso3: str, *texts: str | None) -> str | None:
             if region := known.get(key(beside)):
                 return region
     return None
+
+
+def region_name(country_iso3: str, admin1: str | None) -> str | None:
+    """The name of a region by GeoNames' first-level division, its longest if it has several."""
+    with REGIONS.open(encoding="utf-8", newline="") as file:
+        names = [
+            row["region"]
+            for row in csv.DictReader(file)
+            if (row["country_iso3"], row["geonames_admin1"]) == (country_iso3, admin1)
+        ]
+    return max(names, key=len, default=None)
 
 
 def variants(name: str, country_iso3: str) -> list[Variant]:

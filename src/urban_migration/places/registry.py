@@ -73,7 +73,10 @@ class City:
 
 @dataclass(frozen=True, slots=True)
 class NewCity:
-    """A city to be registered under one publisher's code; it has no id yet."""
+    """A city to be registered under one publisher's code; it has no id yet.
+
+    `geonames_id` is kept beside the code where the gazetteer has the city.
+    """
 
     name: str
     local_name: str | None
@@ -81,6 +84,7 @@ class NewCity:
     kind: Kind
     scheme: Scheme
     code: str
+    geonames_id: str | None = None
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(City))
@@ -169,7 +173,7 @@ def register(known: Sequence[City], new: Iterable[NewCity]) -> list[City]:
         _check_new(city)
         city_id = _new_id(city, taken)
         taken.add(city_id)
-        codes = {city.scheme: city.code}
+        codes: dict[str, str | None] = {city.scheme: city.code, "geonames_id": city.geonames_id}
         registered.append(
             City(city_id, city.name, city.local_name, city.country_iso3, city.kind, **codes)
         )
