@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from urban_migration.plausibility import Block
+
 PLACES = Path(__file__).parent / "places"
 ASSEMBLED_LAST = ("sources", "quarantine")
 """Tables about the others: what became of every row."""
@@ -43,6 +45,7 @@ class Assembled:
     writer: duckdb.DuckDBPyConnection
     keys: Mapping[str, str]
     reused: Mapping[str, Path]
+    blocks: Sequence[Block]
 
 
 def assemble(plan: Plan, prepared: Mapping[str, Prepared], say: Say = silent) -> Assembled:
@@ -86,7 +89,8 @@ def assemble(plan: Plan, prepared: Mapping[str, Prepared], say: Say = silent) ->
         con.register(name, register)
     for name in ASSEMBLED_LAST:
         con.execute(f"create table {name} as {specs[name].sql}")
-    return Assembled(con, con.cursor(), keys, reused)
+    blocks = [block for source in prepared.values() for block in source.blocks]
+    return Assembled(con, con.cursor(), keys, reused, blocks)
 
 
 def _register_places(con: duckdb.DuckDBPyConnection) -> dict[str, str]:

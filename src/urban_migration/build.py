@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,9 @@ def inspect(
 
 
 def _warnings(findings: Sequence[Finding]) -> list[str]:
-    return [f"{f.table}: {f.statement}" for f in findings if f.action == "warn" and not f.success]
+    """One line each: the table, what should hold, and the first place where it does not."""
+    failed = [finding for finding in findings if finding.action == "warn" and not finding.success]
+    return [" ".join(" ".join(f.message.splitlines()[:2]).split()) for f in failed]
 
 
 def publish(
@@ -139,6 +141,7 @@ def publish(
             sources=sources,
             quarantine=quarantine,
             stale=plan.stale,
+            blocks=[asdict(block) for block in assembled.blocks],
         )
         return facts, quality.quality_html(facts)
 

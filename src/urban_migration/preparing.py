@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from urban_migration.checks import Finding, Withheld
+    from urban_migration.plausibility import Block
     from urban_migration.sources.source import Tables
 
 SERIES = ("wup2018", "wup2025")
@@ -69,13 +70,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One source, read and checked row by row."""
+    """One source, read and checked row by row; ``blocks`` are country-years that fell whole."""
 
     source_id: str
     key: str
     tables: Mapping[str, pa.Table]
     findings: Sequence[Finding]
     withheld: Sequence[Withheld]
+    blocks: Sequence[Block]
 
 
 def plan(
@@ -218,24 +220,27 @@ def _checked(plan: Plan, source_id: str, tables: Mapping[str, pa.Table]) -> Prep
             atomic_write_bytes(known, checks.findings_to_json(found, kept).encode())
         findings += found
         withheld += kept
+    blocks: Sequence[Block] = ()
     if "places" in tables:
-        withheld += _implausible(source_id, tables, withheld)
+        judged, blocks = _implausible(source_id, tables, withheld)
+        withheld += judged
     stop_at_blocks(findings)
     key = reader_key(source_id, plan.files[source_id])
-    return Prepared(source_id, key, tables, findings, withheld)
+    return Prepared(source_id, key, tables, findings, withheld, blocks)
 
 
 def _implausible(
     source_id: str, tables: Mapping[str, pa.Table], withheld: Sequence[Withheld]
-) -> list[Withheld]:
+) -> tuple[list[Withheld], Sequence[Block]]:
     """City figures that contradict the others of their series, beside those already withheld."""
     from urban_migration import plausibility
 
-    judged = plausibility.judge(
+    verdict = plausibility.examine(
         tables.get("populations"), tables.get("migrants"), tables["places"], source_id=source_id
     )
     known = {(item.table, item.index) for item in withheld}
-    return [item for item in judged if (item.table, item.index) not in known]
+    found = [item for item in verdict.withheld if (item.table, item.index) not in known]
+    return found, verdict.blocks
 
 
 def stop_at_blocks(findings: Sequence[Finding]) -> None:

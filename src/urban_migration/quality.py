@@ -8,7 +8,6 @@ when it ran, so that equal data gives equal bytes.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
@@ -37,12 +36,14 @@ def quality_json(
     sources: Sequence[Mapping[str, Any]],
     quarantine: Sequence[Mapping[str, Any]],
     stale: Mapping[str, str],
+    blocks: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Everything that the report says, as plain data.
 
     ``tables`` gives the rows of each published table; ``sources`` and ``quarantine`` are the rows
     of the published tables of these names; ``stale`` maps each source that could not be fetched
-    now, and is used as it was, to the reason.
+    now, and is used as it was, to the reason; ``blocks`` are the country-years of city figures that
+    are withheld as a whole.
     """
     checks: dict[str, list[dict[str, Any]]] = {}
     for finding in findings:
@@ -51,7 +52,9 @@ def quality_json(
             {**entry, "examples": list(entry["examples"])}
         )
     flat = [entry for entries in checks.values() for entry in entries]
-    rules = Counter((row["source_id"], row["rule"], row["reason"]) for row in quarantine)
+    rules: dict[tuple[str, str], list[str]] = {}
+    for row in quarantine:
+        rules.setdefault((row["source_id"], row["rule"]), []).append(row["reason"])
     return {
         "version": 1,
         "extract": extract,
@@ -69,9 +72,16 @@ def quality_json(
         "sources": [_source(source, stale) for source in sources],
         "withheld": {
             "by_rule": [
-                {"source_id": source_id, "rule": rule, "reason": reason, "rows": rows}
-                for (source_id, rule, reason), rows in sorted(rules.items())
+                {
+                    "source_id": source_id,
+                    "rule": rule,
+                    "reason": reasons[0],
+                    "reasons": len(set(reasons)),
+                    "rows": len(reasons),
+                }
+                for (source_id, rule), reasons in sorted(rules.items())
             ],
+            "country_years": [dict(block) for block in blocks],
             "first_rows": [dict(row) for row in quarantine[:SHOWN]],
         },
         "checks": checks,
@@ -326,7 +336,7 @@ def _withheld(quality: Mapping[str, Any]) -> str:
     if not withheld["by_rule"]:
         return "<h2>Withheld</h2>\n<p>Nothing was withheld.</p>"
     reasons = "".join(
-        f'<tr><th scope="row">{escape(rule["reason"])}</th><td>{escape(rule["source_id"])}</td>'
+        f'<tr><th scope="row">{_reason(rule)}</th><td>{escape(rule["source_id"])}</td>'
         f'<td>{escape(rule["rule"])}</td><td class="n">{rule["rows"]:,}</td></tr>\n'
         for rule in withheld["by_rule"]
     )
@@ -343,8 +353,30 @@ def _withheld(quality: Mapping[str, Any]) -> str:
         '<div class="scroll"><table>\n<thead><tr><th scope="col">because</th>'
         '<th scope="col">source</th><th scope="col">rule</th>'
         f'<th class="n" scope="col">rows</th></tr></thead>\n<tbody>\n{reasons}</tbody>\n'
-        f'</table></div>\n<ul class="places">{rows}</ul>\n'
+        f"</table></div>\n{_country_years(withheld['country_years'])}"
+        f'<ul class="places">{rows}</ul>\n'
         f"{_rest(quality)}"
+    )
+
+
+def _reason(rule: Mapping[str, Any]) -> str:
+    """Why; where each row has a reason of its own, the first."""
+    example = f" (and {rule['reasons'] - 1:,} more of the kind)" if rule["reasons"] > 1 else ""
+    return escape(rule["reason"]) + example
+
+
+def _country_years(blocks: Sequence[Mapping[str, Any]]) -> str:
+    """The country-years that fell as a whole."""
+    if not blocks:
+        return ""
+    lines = "".join(
+        f"<li>{escape(block['table'])}: {escape(block['what'])} of {escape(block['country'])} "
+        f"{block['year']}, {_count(block['rows'], 'figure')}: {escape(block['reason'])}</li>"
+        for block in blocks
+    )
+    return (
+        "<p>Of these, country-years of city figures withheld as a whole, because too many of their "
+        f'cities contradict the years around:</p>\n<ul class="places">{lines}</ul>\n'
     )
 
 
