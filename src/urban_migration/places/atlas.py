@@ -24,6 +24,8 @@ SISTER, ONE_LETTER = 0.4, 0.6
 ONE_ROMANISATION = frozenset({"CHN", "JPN", "KOR", "PRK", "TWN"})
 """Countries whose names are written in one way, so that a letter makes another city (Weihai,
 Weihui), and where GeoNames' alternates in older systems are other cities' names of today."""
+BEYOND_LATIN = "\u1f00"
+"""Names that sort from here on are in scripts that `key` does not read."""
 NEARBY_KM, SAME_PLACE_KM, ON_THE_SPOT_KM = 80.0, 15.0, 6.0
 
 
@@ -250,6 +252,17 @@ def _country(iso3: str, candidates: Sequence[Candidate], entries: Sequence[Entry
     country = Country(iso3)
     bearers = _bearers(entries)
     linked = _link(candidates, bearers)
+    if iso3 in ONE_ROMANISATION:
+        cities = {entry.geonames_id for entry in linked.values()}
+        bearers = {
+            closed: others
+            for closed, named in bearers.items()
+            if (
+                others := [
+                    (entry, cost) for entry, cost in named if entry.geonames_id not in cities
+                ]
+            )
+        }
     spots: dict[str, Spot] = {}
     for candidate in candidates:
         entry = linked.get(candidate.city_id)
@@ -266,10 +279,12 @@ def _country(iso3: str, candidates: Sequence[Candidate], entries: Sequence[Entry
             spots[entry.geonames_id] = spot
             country.add(spot, closed, PART_OF_CITY if entry.feature_code == "PPLX" else 0.0)
     for closed, named in bearers.items():
+        if len(named) == 1 and closed not in country.names:  # nearly all
+            entry, cost = named[0]
+            country.names[closed] = [(spots[entry.geonames_id], cost)]
+            continue
         for entry, cost in named:
-            spot = spots[entry.geonames_id]
-            if not (spot.city and iso3 in ONE_ROMANISATION):
-                country.add(spot, closed, cost)
+            country.add(spots[entry.geonames_id], closed, cost)
     return country
 
 
@@ -302,7 +317,8 @@ def _twin(entry: Entry, namesakes: Iterable[tuple[Spot, float]]) -> Spot | None:
 def _city_spot(city: Candidate, entry: Entry | None, entries: Sequence[Entry]) -> Spot:
     known = [size for size in (city.population, entry and entry.population) if size]
     at = (city.latitude, city.longitude)
-    region = entry.admin1 if entry else region_of(city.country_iso3, city.name, city.local_name)
+    texts = (city.name, city.local_name, city.own_code)
+    region = entry.admin1 if entry else region_of(city.country_iso3, *texts)
     around: frozenset[str] = frozenset()
     if entry and at[0] is None:
         at = (entry.latitude, entry.longitude)
@@ -355,7 +371,7 @@ def _entry_names(entry: Entry) -> dict[str, float]:
         names = {
             key(name): extra + ALTERNATE
             for name in entry.alternate_names.split(",")
-            if not (len(name) < 5 and name.isupper())  # the code of an airport
+            if name < BEYOND_LATIN and not (len(name) < 5 and name.isupper())  # an airport's code
         }
     names[key(entry.name)] = extra
     names.pop("", None)

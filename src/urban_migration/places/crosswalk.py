@@ -1,7 +1,7 @@
 """The matching of cities between relations: places and candidates in, one table of matches out.
 
 ``matching`` decides; this module hands it what the connection holds and writes its verdicts as
-rows.  It also lists the cities in their own right that the registry lacks.
+rows.  For the maintainer it also grows the registry by the cities that it lacks.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urban_migration.places import matching
-from urban_migration.places.atlas import Candidate, Entry, read_gazetteer
-from urban_migration.places.matching import Match, Place
+from urban_migration.places.areas import Match, Place, read_decisions
+from urban_migration.places.atlas import Atlas, Candidate, Entry, read_gazetteer
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from urban_migration.places.registry import City
+
 READS = ("source_places", "un_wup_2018.cities", "un_wup_2018.city_pop", "geonames.", "un_m49.")
 """Beginnings of the names of the relations that the matches depend on."""
 CANDIDATES = Path(__file__).with_name("candidates.sql")
+DENOMINATORS = frozenset({"unsd_city_population"})
+"""Compilations of populations: a place of theirs is a city where an office or the UN lists it."""
 NO_COUNTRY = "the publisher names no country that is known"
 
 TEXT = ("source_id", "source_code", "source_name", "country_iso3", "city_id", "status", "method")
@@ -61,9 +65,7 @@ def find_matches(con: duckdb.DuckDBPyConnection) -> tuple[list[Place], list[Matc
     """One match per place, in the order of the places."""
     places = read_places(con)
     located = [place for place in places if place.country_iso3]
-    found = matching.match(
-        located, read_candidates(con), _gazetteer(con), matching.read_decisions()
-    )
+    found = matching.match(located, read_candidates(con), _gazetteer(con), read_decisions())
     by_code = {(match.source_id, match.source_code): match for match in found}
     return places, [by_code.get((p.source_id, p.source_code)) or _nowhere(p) for p in places]
 
@@ -88,6 +90,59 @@ def place_matches(con: duckdb.DuckDBPyConnection) -> pa.Table:
                 row["status"] = "unmatched"
             rows.append(row)
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def grow(con: duckdb.DuckDBPyConnection, known: Sequence[City]) -> tuple[list[City], list[str]]:
+    """The registry with the cities and codes that today's files add, and reviews to drop.
+
+    A city of WUP 2025 is the one of WUP 2018 that it was found to be, or a new one; a city that
+    a statistical office counts and no UN list has is a city in its own right.  No id changes.
+    """
+    from urban_migration.places import proposals
+    from urban_migration.places.editions import cross_editions
+    from urban_migration.places.registry import register
+
+    candidates, gazetteer, decisions = read_candidates(con), _gazetteer(con), read_decisions()
+    places, matches = find_matches(con)
+    cities = _cities_of_2025(con)
+    every_place = [*places, *cities]
+    every_match = [*matches, *cross_editions(cities, candidates, gazetteer, decisions)]
+    new = [
+        (place, match)
+        for place, match in zip(every_place, every_match, strict=True)
+        if place.source_id not in DENOMINATORS
+    ]
+    grown = register(known, proposals.propose(*_unzip(new), known))
+    links = Atlas(candidates, gazetteer).links()
+    grown = proposals.with_codes(grown, every_place, every_match, links)
+    return grown, proposals.unneeded(decisions, every_place, candidates, gazetteer)
+
+
+def _unzip(pairs: Sequence[tuple[Place, Match]]) -> tuple[list[Place], list[Match]]:
+    return [place for place, _ in pairs], [match for _, match in pairs]
+
+
+def _cities_of_2025(con: duckdb.DuckDBPyConnection) -> list[Place]:
+    """The cities of WUP 2025 with their population of 2018, estimated in both revisions."""
+    rows = _rows(con, CITIES_OF_2025)
+    return [Place(source_id="un_wup_2025", **row) for row in rows]
+
+
+CITIES_OF_2025 = """
+    select
+        cities.city_code as source_code,
+        cities.name as source_name,
+        codes.country_iso3,
+        cities.latitude,
+        cities.longitude,
+        populations.population,
+        'city' as geography
+    from un_wup_2025.cities
+    join country_codes as codes on codes.scheme = 'm49' and codes.code = cities.location_code
+    left join un_wup_2025.city_populations as populations
+        on populations.city_code = cities.city_code and populations.year = 2018
+    order by source_code
+"""
 
 
 def _gazetteer(con: duckdb.DuckDBPyConnection) -> Mapping[str, Sequence[Entry]] | None:

@@ -17,6 +17,7 @@ from urban_migration.places.areas import Decision, Match, MatchingError, Place
 from urban_migration.places.atlas import Atlas, Candidate, Country, Gazetteer, Spot, distance_km
 from urban_migration.places.names import variants
 
+OLDER = "un_agglomeration"
 NAMED_KM, NAMELESS_KM, TAKEN_IN_KM = 80.0, 10.0, 35.0
 """How far the centres of one city may lie apart if the name agrees, if it does not, and how near
 the centre of another city of 2018 must be to be named as taken in."""
@@ -41,16 +42,18 @@ def cross_editions(
     candidates: Sequence[Candidate],
     gazetteer: Gazetteer | None = None,
     decisions: Iterable[Decision] = (),
+    atlas: Atlas | None = None,
 ) -> list[Match]:
     """One Match per city of 2025, in their order; no city of 2018 is matched twice.
+
+    An `atlas` of the same candidates and gazetteer, made for another matching, saves its making.
 
     `population` of a place is that of 2018, the last year estimated in both revisions, or null.
     Status is matched or own; unmatched where two cities of 2018 fit alike. `method` ends in
     `_other_extent` where the populations tell that the concepts draw different cities.
     """
-    older = [city for city in candidates if city.kind == "un_agglomeration"]
-    atlas = Atlas(older, gazetteer)
-    cities = {city.city_id: city for city in older}
+    atlas = atlas or Atlas(candidates, gazetteer)
+    cities = {city.city_id: city for city in candidates if city.kind == OLDER}
     reviewed = {
         decision.source_code: decision
         for decision in decisions
@@ -80,7 +83,7 @@ def _fits(index: int, place: Place, country: Country) -> Iterator[_Fit]:
     best: dict[str, _Fit] = {}
     for spot, named, how in (*_named(place, country), *_nameless(place, country)):
         km = distance_km((place.latitude, place.longitude), (spot.latitude, spot.longitude))
-        if spot.city is None or km is None or km > NAMED_KM:
+        if spot.city is None or spot.city.kind != OLDER or km is None or km > NAMED_KM:
             continue
         size = 0.0
         if place.population and spot.city.population:
@@ -185,7 +188,8 @@ def _extent(place: Place, city: Candidate) -> tuple[str, str]:
 
 def _taken_in(place: Place, country: Country, used: set[str]) -> list[str]:
     around = country.un_cities_around((place.latitude, place.longitude), TAKEN_IN_KM)
-    return sorted(spot.label for spot in around if spot.label not in used)[:5]
+    older = [spot.label for spot in around if spot.city and spot.city.kind == OLDER]
+    return sorted(label for label in older if label not in used)[:5]
 
 
 def _own(place: Place, country: Country) -> Match:

@@ -74,7 +74,8 @@ def match(
     """One Match per place, in the order of `places`.
 
     Areas of one source that share country, name and region and have no points (a city proper and
-    its agglomeration) are told apart by their code alone and are therefore resolved together.
+    its agglomeration) are told apart by their code alone: they are resolved together, and what
+    the registry or a review says of one holds for the others.
     Raises MatchingError if a decision points at a city that is not among the candidates.
     """
     atlas = atlas or Atlas(candidates, gazetteer)
@@ -93,8 +94,10 @@ def match(
         known = found[index] = _without_search(place, decision, cities, codes)
         if known is None:
             bundles.setdefault(_bundle(place, index), []).append(index)
-        elif known.status == "own" and known.city_id:
-            by_name.setdefault(_bundle(place, index), known)
+        elif known.status in {"own", "matched"}:
+            bundle = _bundle(place, index)
+            if bundle not in by_name or by_name[bundle].city_id is None:
+                by_name[bundle] = known
     for key, indices in bundles.items():
         together = [places[index] for index in indices]
         if key in by_name:
@@ -105,22 +108,20 @@ def match(
             found[index] = verdict
     results = [result for result in found if result is not None]
     for index, result in enumerate(results):
-        namesake = by_name.get(_bundle(places[index], index))
-        if result.method == "review" and result.status == "own" and namesake:
-            results[index] = replace(result, city_id=namesake.city_id)
-    for index, better in _displaced(places, results).items():
-        results[index] = _without_city(places[index], results[index], better)
-    return results
+        if result.method == "review" and result.status == "own" and result.city_id is None:
+            city_id = by_name[_bundle(places[index], index)].city_id
+            results[index] = replace(result, city_id=city_id)
+    return _without_displaced(places, results)
 
 
 def _like_its_namesake(place: Place, known: Match) -> Match:
-    why = f"the registry has {known.source_code!r}, of the same name, for {known.city_id}"
+    """The verdict that the registry or a review has on an area of the same source and name."""
     return replace(
         known,
         source_code=place.source_code,
         source_name=place.source_name,
-        method="code_of_namesake",
-        why=why,
+        method=f"{known.method}_of_namesake",
+        why=f"as {known.source_code!r}, of the same name: {known.why}",
     )
 
 
@@ -132,7 +133,7 @@ def _displaced(places: Sequence[Place], results: Sequence[Match]) -> dict[int, P
     """
     rivals: dict[tuple[str, str | None, str], list[int]] = {}
     for index, (place, result) in enumerate(zip(places, results, strict=True)):
-        is_searched = result.method not in {"code", "code_of_namesake", "review"}
+        is_searched = not result.method.startswith(("code", "review"))
         city = result.city_id or result.geonames_id
         if city and is_searched and place.source_id not in NOT_OFFICES:
             rivals.setdefault((place.source_id, place.geography, city), []).append(index)
@@ -160,6 +161,14 @@ def _may_be_one(one: Place, other: Place) -> bool:
     if one.name == other.name or not one.population or not other.population:
         return True
     return 1 / ALIKE < one.population / other.population < ALIKE
+
+
+def _without_displaced(places: Sequence[Place], results: Sequence[Match]) -> list[Match]:
+    better = _displaced(places, results)
+    return [
+        _without_city(places[index], result, better[index]) if index in better else result
+        for index, result in enumerate(results)
+    ]
 
 
 def _without_city(place: Place, result: Match, better: Place) -> Match:

@@ -18,7 +18,7 @@ from urban_migration.places.registry import slug
 
 REGIONS = Path(__file__).with_name("regions.csv")
 
-_LATIN = (*range(0x20), *range(0x20, 0x250), *range(0x2B0, 0x370), *range(0x1E00, 0x1F00))
+_LATIN = (*range(0x250), *range(0x2B0, 0x370), *range(0x1E00, 0x1F00))
 _PUNCTUATION = (*range(0x2000, 0x2070), 0xFF07)
 _CLOSED = {at: slug(chr(at)) for at in (*_LATIN, *_PUNCTUATION)}
 _SAINT = re.compile(r"\b(?:St|Sankt)\b\.? *(?=[A-Z])")
@@ -50,7 +50,7 @@ _TAIL = re.compile(
     re.I,
 )
 _BRACKETED = re.compile(r"^(?P<outside>[^(\[]+)[(\[](?P<inside>[^)\]]*)[)\]]\s*$")
-_TWINS = re.compile(r"\s*/\s*|\s+[-–]\s+|\s+&\s+")
+_TWINS = re.compile(r"\s*/\s*|\s+(?:[-–&]|and|with)\s+")
 _HYPHEN = re.compile(r"(?<=[\w. ]{4})[-–](?=[^\W\d_][\w .]{2,})")
 
 
@@ -70,7 +70,7 @@ class Variant(NamedTuple):
 
 def key(name: str) -> str:
     """A name without case, diacritics, blanks and punctuation; "" if it has no Latin letter."""
-    if "S" in name:
+    if "St" in name or "Sankt" in name:
         name = _SAINT.sub("Saint ", name)
     closed = name.translate(_CLOSED)
     return closed if closed.isascii() else ""

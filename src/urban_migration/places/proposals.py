@@ -74,17 +74,19 @@ def with_codes(
     """The registry with empty codes filled in from what was matched; no code is ever replaced.
 
     `links` are the GeoNames ids of `Atlas.links`. Where two codes of one publisher are a city,
-    the better fitting one is entered, then the lower one.
+    the better fitting one is entered, then the lower one. A UN city gets an office's own code
+    where that names a region (`Portland|OR`), which tells namesakes apart without a gazetteer.
     """
     found: dict[str, dict[str, str]] = {}
     ranked = sorted(
         zip(places, matches, strict=True),
-        key=lambda pair: (-(pair[1].score or 0), pair[1].source_code),
+        key=lambda pair: (-(pair[1].score or 0), _precedence(pair[0])),
     )
     for place, result in ranked:
-        scheme = SCHEMES.get(place.source_id)
-        if scheme and result.city_id:
-            found.setdefault(result.city_id, {}).setdefault(scheme, result.source_code)
+        scheme, code = _code(place)
+        is_wanted = place.source_id in SCHEMES or (place.region and place.source_id in NAMES_FROM)
+        if is_wanted and result.city_id:
+            found.setdefault(result.city_id, {}).setdefault(scheme, code)
     for city_id, geonames_id in links.items():
         found.setdefault(city_id, {}).setdefault("geonames_id", geonames_id)
     held = {code for city in known for code in city.codes().items()}
@@ -166,8 +168,7 @@ def _name(place: Place) -> tuple[str, ...]:
 
 def _new_city(members: Sequence[tuple[Place, Match]]) -> NewCity:
     place = members[0][0]
-    scheme = SCHEMES.get(place.source_id, "own_code")
-    own = f"{place.source_id}:{place.source_code}"
+    scheme, code = _code(place)
     name = place.name.split(" (")[0].split(" [")[0].strip()
     return NewCity(
         name=_english().get((place.country_iso3, key(name)), name),
@@ -175,9 +176,15 @@ def _new_city(members: Sequence[tuple[Place, Match]]) -> NewCity:
         country_iso3=place.country_iso3,
         kind="un_city_2025" if scheme == "wup2025_code" else "statistical_city",
         scheme=scheme,
-        code=own if scheme == "own_code" else place.source_code,
+        code=code,
         geonames_id=next((one.geonames_id for _, one in members if one.geonames_id), None),
     )
+
+
+def _code(place: Place) -> tuple[Scheme, str]:
+    scheme = SCHEMES.get(place.source_id, "own_code")
+    own = f"{place.source_id}:{place.source_code}"
+    return scheme, own if scheme == "own_code" else place.source_code
 
 
 def _with_region(city: NewCity, place: Place) -> str:
