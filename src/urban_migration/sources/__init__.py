@@ -24,6 +24,12 @@ MODULES = (
     "us_acs",
     "unsd_city_population",
     "geonames",
+    "un_wup_2025",
+    "unhcr_locations",
+    "unhcr_totals",
+    "idmc_displacement",
+    "iom_missing_migrants",
+    "iom_dtm",
 )
 
 

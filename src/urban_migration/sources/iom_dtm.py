@@ -53,8 +53,6 @@ IGNORED = {
 GOVERNORATES = {"IRQ", "LBN", "SYR", "YEM"}
 """Where the first administrative level is called governorate."""
 
-EARLIER_ROUND = "an earlier round of its year; the last one of the year is published"
-COUNTRY_FIGURE = "a country's figure; countries have IDMC's and UNHCR's"
 NO_FIGURE = "a part of the sum is not known"
 
 TABLES = {
@@ -62,6 +60,7 @@ TABLES = {
         columns={
             "level": "text",
             "source_code": "text",
+            "name": "text",
             "country_code": "text",
             "operation": "text",
             "round": "integer",
@@ -71,11 +70,10 @@ TABLES = {
         },
         key=("level", "source_code", "round", "date"),
         code=("source_code",),
-        lands=f"""exists (
-            select 1 from city_migrants m
-            where m.source_id = '{ID}' and m.source_code = fact.source_code
-            and m.year = fact.year and m.migrants is not distinct from fact.persons)""",
-        unmatched=city_tables.migrants(ID).unmatched,
+        lands="""exists (
+            select 1 from displacement_rounds d
+            where d.level = fact.level and d.source_code = fact.source_code
+            and d.round = fact.round and d.date = fact.date and d.persons = fact.persons)""",
     ),
     "migrants": city_tables.migrants(ID),
     "places": city_tables.places(ID),
@@ -116,7 +114,7 @@ def read(files: Files) -> Tables:
     units = [each for each in last.values() if each.level != "admin0"]
     places = {each.source_code: each for each in units}
     return {
-        "rounds": _rounds(sums, last),
+        "rounds": _rounds(sums),
         "migrants": _migrants([each for each in units if each.persons["persons"] is not None]),
         "places": _places(list(places.values())),
     }
@@ -222,20 +220,14 @@ def _in_order(sums: Sequence[_Sum]) -> list[_Sum]:
 # ------------------------------------------------------------------ tables
 
 
-def _rounds(sums: Sequence[_Sum], last: Mapping[tuple[str, str, int], _Sum]) -> pa.Table:
-    def reason(each: _Sum) -> str | None:
-        if each.level == "admin0":
-            return COUNTRY_FIGURE
-        if last[each.level, each.source_code, each.day.year] is not each:
-            return EARLIER_ROUND
-        return NO_FIGURE if each.persons["persons"] is None else None
-
+def _rounds(sums: Sequence[_Sum]) -> pa.Table:
     return _table(
         "rounds",
         sums,
         {
             "level": [each.level for each in sums],
             "source_code": [each.source_code for each in sums],
+            "name": [each.name for each in sums],
             "country_code": [each.country for each in sums],
             "operation": [each.operation for each in sums],
             "round": [each.round for each in sums],
@@ -243,7 +235,7 @@ def _rounds(sums: Sequence[_Sum], last: Mapping[tuple[str, str, int], _Sum]) -> 
             "year": [each.day.year for each in sums],
             **{column: [each.persons[column] for each in sums] for column in PERSONS},
         },
-        [reason(each) for each in sums],
+        [NO_FIGURE if each.persons["persons"] is None else None for each in sums],
     )
 
 

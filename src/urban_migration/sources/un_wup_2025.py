@@ -32,6 +32,12 @@ IGNORED = {
     "Pop_1Jan": "population at 1 January; the one at mid-year is used, as in the other editions",
 }
 
+UNREGISTERED = """exists (
+            select 1 from city_crosswalk x
+            where x.source_id = 'un_wup_2025' and x.source_code = fact.city_code
+            and x.city_id is null)"""
+"""A city without an id until ``urban-migration maintain register`` has been run."""
+
 TABLES = {
     "cities": SourceTable(
         columns={
@@ -46,6 +52,7 @@ TABLES = {
         key=("city_code",),
         code=("city_code",),
         lands="exists (select 1 from cities c where c.wup2025_code = fact.city_code)",
+        unmatched=UNREGISTERED,
     ),
     "city_populations": SourceTable(
         columns={
@@ -62,6 +69,7 @@ TABLES = {
             select 1 from city_population p join cities c using (city_id)
             where c.wup2025_code = fact.city_code and p.series = 'wup2025'
             and p.year = fact.year and p.population = fact.population)""",
+        unmatched=UNREGISTERED,
     ),
 }
 

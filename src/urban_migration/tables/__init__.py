@@ -24,6 +24,25 @@ FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
+class Made:
+    """A relation that Python makes between two tables: ``make(con)`` of a module.
+
+    ``reads`` names what it reads, published tables and ``<source>.<table>``, as a table's SQL does.
+    """
+
+    module: str
+    reads: tuple[str, ...]
+
+
+MADE: Mapping[str, Made] = {
+    "city_distances": Made(
+        "urban_migration.places.distances", ("cities", "iom_missing_migrants.incidents")
+    ),
+}
+"""What SQL cannot say well, by the name under which a table's SQL reads it."""
+
+
+@dataclass(frozen=True)
 class ColumnSpec:
     """One column of a published table; ``type`` is a key of ``columns.TYPES``."""
 
@@ -106,11 +125,17 @@ def read_table(path: Path) -> TableSpec:
     )
 
 
+def _reads(spec: TableSpec) -> set[str]:
+    """What the SQL reads, and what the relations read that are made for it."""
+    named = spec.relations()
+    return named.union(*(MADE[name].reads for name in named & MADE.keys()))
+
+
 @cache
 def load_tables() -> dict[str, TableSpec]:
     """Every published table, each after the tables that its SQL reads."""
     specs = {path.stem: read_table(path) for path in sorted(FOLDER.glob("*.yaml"))}
     order = TopologicalSorter(
-        {name: sorted(spec.relations() & specs.keys() - {name}) for name, spec in specs.items()}
+        {name: sorted(_reads(spec) & specs.keys() - {name}) for name, spec in specs.items()}
     )
     return {name: specs[name] for name in order.static_order()}

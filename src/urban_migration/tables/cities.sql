@@ -3,6 +3,7 @@
 with
 registry as (select * from place_cities),
 wup2018 as (select * from un_wup_2018.cities),
+wup2025 as (select * from un_wup_2025.cities),
 gazetteer as (select * from geonames.cities_as_read),
 own_places as (
     select matches.city_id, places.latitude, places.longitude
@@ -30,13 +31,25 @@ select
     registry.local_name,
     registry.country_iso3,
     coalesce(
-        corrections.latitude, wup2018.latitude, own_places.latitude, gazetteer.latitude
+        corrections.latitude,
+        wup2018.latitude,
+        wup2025.latitude,
+        own_places.latitude,
+        gazetteer.latitude
     ) as latitude,
     coalesce(
-        corrections.longitude, wup2018.longitude, own_places.longitude, gazetteer.longitude
+        corrections.longitude,
+        wup2018.longitude,
+        wup2025.longitude,
+        own_places.longitude,
+        gazetteer.longitude
     ) as longitude,
     corrections.latitude is not null as coordinates_corrected,
-    if(gazetteer.feature_code is null, null, gazetteer.feature_code = 'PPLC') as is_capital,
+    coalesce(
+        gazetteer.feature_code = 'PPLC' or wup2025.capital,
+        gazetteer.feature_code = 'PPLC',
+        wup2025.capital
+    ) as is_capital,
     registry.kind,
     registry.wup2018_code,
     registry.wup2025_code,
@@ -44,10 +57,14 @@ select
     registry.geonames_id
 from registry
 left join wup2018 on wup2018.city_code = registry.wup2018_code
+left join wup2025 on wup2025.city_code = registry.wup2025_code
 left join own_places using (city_id)
 left join gazetteer on gazetteer.geonames_id = registry.geonames_id
 left join corrections
     on corrections.wup2018_code = wup2018.city_code
     and corrections.published_latitude = wup2018.latitude
     and corrections.published_longitude = wup2018.longitude
-where wup2018.city_code is not null or own_places.city_id is not null
+where
+    wup2018.city_code is not null
+    or wup2025.city_code is not null
+    or own_places.city_id is not null

@@ -1,4 +1,4 @@
--- Three publishers side by side, each in its own definition; nothing is divided across them.
+-- Four publishers side by side, each in its own definition; nothing is divided across them.
 with
 stocks as (
     select s.location_code, s.year, s.data_type, s.migrants, p.migrants_pct
@@ -77,12 +77,38 @@ hosted as (
     group by all
 ),
 
+conflict as (
+    select
+        codes.country_iso3,
+        year,
+        total_displacement as idps,
+        new_displacement as displacements
+    from idmc_displacement.conflict
+    join country_codes as codes on codes.scheme = 'iso3' and codes.code = conflict.iso3
+),
+
+-- One row per event, of which several may have no figure: a sum is of those that have one.
+disasters as (
+    select
+        codes.country_iso3,
+        year,
+        cast(sum(total_displacement) as bigint) as idps,
+        cast(sum(new_displacement) as bigint) as displacements
+    from idmc_displacement.disasters
+    join country_codes as codes on codes.scheme = 'iso3' and codes.code = disasters.iso3
+    group by all
+),
+
 country_years as (
     select country_iso3, year from migrants
     union
     select country_iso3, year from populations
     union
     select country_iso3, year from hosted
+    union
+    select country_iso3, year from conflict
+    union
+    select country_iso3, year from disasters
 )
 
 select
@@ -96,10 +122,10 @@ select
     hosted.asylum_seekers,
     hosted.idps,
     hosted.stateless,
-    cast(null as bigint) as conflict_idps_idmc,
-    cast(null as bigint) as disaster_idps_idmc,
-    cast(null as bigint) as conflict_displacements_idmc,
-    cast(null as bigint) as disaster_displacements_idmc,
+    conflict.idps as conflict_idps_idmc,
+    disasters.idps as disaster_idps_idmc,
+    conflict.displacements as conflict_displacements_idmc,
+    disasters.displacements as disaster_displacements_idmc,
     populations.net_migration_per_1000,
     populations.natural_increase_per_1000,
     populations.population,
@@ -108,3 +134,5 @@ from country_years
 left join migrants using (country_iso3, year)
 left join populations using (country_iso3, year)
 left join hosted using (country_iso3, year)
+left join conflict using (country_iso3, year)
+left join disasters using (country_iso3, year)
