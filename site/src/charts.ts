@@ -24,8 +24,12 @@ const FONT = { fontFamily: "inherit", fontSize: "13px", overflow: "visible" };
 const GRID = { stroke: "var(--line)", strokeOpacity: 1 };
 const AXIS = { tickSize: 0, label: null, fill: "var(--quiet)" } as const;
 
-/** Plot writes a style element into each chart, which the page's policy forbids; site.css has it. */
+/**
+ * Plot writes a style element into each chart, which the page's policy forbids: site.css has it.  It
+ * also labels groups of marks, where no role allows a label: the chart as a whole carries one.
+ */
 function finish(chart: Element): Element {
+  for (const group of chart.querySelectorAll("[aria-label]")) group.removeAttribute("aria-label");
   for (const style of chart.querySelectorAll("style")) style.remove();
   for (const node of chart.querySelectorAll("svg")) node.removeAttribute("style");
   return chart;
@@ -83,7 +87,7 @@ interface LinesOptions {
   zero?: boolean;
   height?: number;
   /** Draw each point too: solid where reported, hollow where interpolated. */
-  dots?: boolean;
+  dots?: boolean | "small";
   withheld?: { year: number; reason: string }[];
 }
 
@@ -113,7 +117,7 @@ export function lines(series: Line[], options: LinesOptions): Element {
   if (low < 0) marks.push(Plot.ruleY([0], { stroke: "var(--quiet)" }));
   series.forEach((line, at) => {
     const points = all[at]!;
-    const base = { x: "year", y: "value", stroke: tint.get(line.name)!, strokeWidth: line.quiet ? 1.1 : 2 };
+    const base = { x: "year", y: "value", stroke: tint.get(line.name)!, strokeWidth: line.quiet || options.dots === "small" ? 1.1 : 2 };
     const firm = points.filter((point) => point.status !== "projection");
     if (points.length > 1) {
       marks.push(Plot.line(gaps(firm), base));
@@ -121,7 +125,7 @@ export function lines(series: Line[], options: LinesOptions): Element {
     }
     const sparse = points.length < 4;
     if (options.dots || sparse) {
-      const dot = { x: "year", y: "value", r: 3.2, stroke: tint.get(line.name)! };
+      const dot = { x: "year", y: "value", r: options.dots === "small" ? 1.8 : 3.2, stroke: tint.get(line.name)! };
       marks.push(
         Plot.dot(points.filter((p) => p.status !== "interpolated" && p.status !== "projection"), { ...dot, fill: tint.get(line.name)! }),
         Plot.dot(points.filter((p) => p.status === "interpolated"), { ...dot, r: 2.2, strokeWidth: 1.1, fill: "var(--paper)" }),
@@ -137,8 +141,8 @@ export function lines(series: Line[], options: LinesOptions): Element {
       x: "year", y: (end: Drawn) => places.get(end.name)!, text: (end: Drawn) => cut(end.name, most),
       textAnchor: "start", dx: 8, fill: stroke, fontWeight: series.length > 1 ? 600 : 500,
     }),
-    Plot.ruleX(flat, Plot.pointerX({ x: "year", stroke: "var(--quiet)", strokeOpacity: 0.5 })),
-    Plot.tip(flat, Plot.pointer({
+    Plot.ruleX(flat, Plot.pointerX({ ariaLabel: null as never, x: "year", stroke: "var(--quiet)", strokeOpacity: 0.5 })),
+    Plot.tip(flat, Plot.pointer({ ariaLabel: null as never,
       x: "year", y: "value", fill: "var(--paper)", stroke: "var(--line)",
       title: (point: Drawn) => `${point.name}, ${point.year}\n${write(unit, point.value)}\n${point.status}`,
     })),
@@ -163,6 +167,8 @@ function gaps(points: Drawn[]): (Drawn | { year: number; value: number })[] {
   );
 }
 
+const MOST_GROWTH = 14;
+
 export interface Growth {
   name: string;
   rows: { year: number; growth: number | null; natural: number | null; status: string | null }[];
@@ -173,14 +179,16 @@ export function growth(cities: Growth[], width: number): Element {
   const flat = cities.flatMap((city) => city.rows.map((row) => ({ ...row, name: city.name })));
   const both = flat.filter((row) => isNumber(row.growth) && isNumber(row.natural));
   const values = flat.flatMap((row) => [row.growth, row.natural]).filter(isNumber);
-  // A few cities begin with so few people that their rates explode; the axis is cut there.
-  const sorted = [...values].sort((a, b) => a - b);
-  const low = Math.min(0, sorted[Math.floor(sorted.length * 0.005)] ?? 0);
-  const high = Math.max(0.5, sorted[Math.ceil(sorted.length * 0.985) - 1] ?? 1);
+  // A few cities begin with so few people that their rates explode: the axis is cut there.
+  const low = Math.max(-MOST_GROWTH, Math.min(0, ...values));
+  const high = Math.min(MOST_GROWTH, Math.max(0.5, ...values));
   const narrow = width < 520;
   const many = cities.length > 1;
   const panel = many ? 130 : 260;
   const solid = (row: { status: string | null }) => row.status !== "projection";
+  // Dashes begin where the last estimate is, so that the line goes on.
+  const lastFirm = new Map(cities.map((city) => [city.name, Math.max(...city.rows.filter(solid).map((row) => row.year))]));
+  const dashed = (row: { name: string; year: number }) => row.year >= (lastFirm.get(row.name) ?? -Infinity);
   const facet = many ? { fy: "name" } : {};
   const rows = flat.filter((row) => isNumber(row.growth));
   const lines = (keep: (row: (typeof rows)[number]) => boolean, dash?: string) => [
@@ -214,10 +222,10 @@ export function growth(cities: Growth[], width: number): Element {
       Plot.ruleX(both, { ...facet, x: "year", y1: "natural", y2: "growth", stroke: "var(--accent)", strokeOpacity: 0.25, strokeWidth: 2, clip: true }),
       Plot.ruleY([0], { stroke: "var(--quiet)" }),
       ...lines(solid),
-      ...lines((row) => !solid(row), "5 4"),
+      ...lines(dashed, "5 4"),
       Plot.text(lastEach, { ...facet, x: "year", y: "at", text: "text", fill: "fill", textAnchor: "start", dx: 8 }),
-      many && Plot.text(cities, { fy: "name", text: "name", frameAnchor: "top-left", dy: -14, dx: 2, fontWeight: 600, fill: "var(--ink)" }),
-      Plot.tip(rows, Plot.pointerX({
+      many ? Plot.text(cities, { fy: "name", text: "name", frameAnchor: "top-left", dy: -14, dx: 2, fontWeight: 600, fill: "var(--ink)" }) : null,
+      Plot.tip(rows, Plot.pointerX({ ariaLabel: null as never,
         ...facet, x: "year", y: "growth", fill: "var(--paper)", stroke: "var(--line)",
         title: (row: (typeof rows)[number]) =>
           `${row.name}, ${row.year}\ngrowth ${percent(row.growth, 2)} a year\nnatural increase of the country ${percent(row.natural, 2)}\n${row.status}`,
@@ -289,11 +297,11 @@ export function foreignBorn(observed: Share[], estimated: Band[], cities: string
         x: last + 0.5, y: (end: Drawn) => places.get(end.name)!, text: (end: Drawn) => cut(end.name, most),
         textAnchor: "start", dx: 6, fill: (end: Drawn) => tint.get(end.status)!,
       }),
-      Plot.tip(observed, Plot.pointer({
+      Plot.tip(observed, Plot.pointer({ ariaLabel: null as never,
         x: "year", y: "pct", fill: "var(--paper)", stroke: "var(--line)",
         title: (row: Share) => `${row.city}, ${row.year}\n${percent(row.pct, 2)}\n${row.series}, observed`,
       })),
-      Plot.tip(band, Plot.pointerX({
+      Plot.tip(band, Plot.pointerX({ ariaLabel: null as never,
         x: "year", y: "mid", fill: "var(--paper)", stroke: "var(--line)",
         title: (row: Band) => `${row.city}, ${row.year}\nestimate ${percent(row.mid)}\ninterval ${percent(row.low)} to ${percent(row.high)}`,
       })),
@@ -334,6 +342,8 @@ export interface MapOptions {
   width: number;
   land: Plot.ChannelValue | object;
   domain: object;
+  /** The whole world rather than a part of it. */
+  whole: boolean;
   colours: (value: number) => string;
   tell: (place: Place) => string;
   choose: (place: Place) => void;
@@ -347,17 +357,17 @@ export function worldMap(places: Place[], options: MapOptions): Element {
   const radius = (place: Place) => Math.max(1.2, Math.sqrt(place.population / largest) * reach);
   const sorted = [...places].sort((a, b) => b.population - a.population);
   const chart = Plot.plot({
-    width, height: Math.round(width * (width < 600 ? 0.62 : 0.5)), className: "plot", style: FONT, margin: 2,
+    width, height: Math.round(width * (options.whole ? 0.44 : width < 600 ? 0.8 : 0.52)), className: "plot", style: FONT, margin: 2,
     projection: { type: "equal-earth", domain: options.domain as never, inset: 4 },
     r: { type: "identity" }, color: { type: "identity" },
     marks: [
-      Plot.geo(options.land as never, { fill: "var(--land)", stroke: "none" }),
+      Plot.geo(options.land as never, { fill: "var(--land)", stroke: "none", clip: "frame" }),
       Plot.dot(sorted, {
         x: "longitude", y: "latitude", r: radius, fill: (place: Place) => options.colours(place.value),
-        stroke: "var(--paper)", strokeWidth: 0.6, fillOpacity: 0.88,
+        stroke: "var(--edge)", strokeWidth: 0.5, fillOpacity: 0.9,
       }),
-      Plot.dot(sorted, Plot.pointer({ x: "longitude", y: "latitude", r: radius, stroke: "var(--ink)", strokeWidth: 1.75, maxRadius: 24 })),
-      Plot.tip(sorted, Plot.pointer({
+      Plot.dot(sorted, Plot.pointer({ ariaLabel: null as never, x: "longitude", y: "latitude", r: radius, stroke: "var(--ink)", strokeWidth: 1.75, maxRadius: 24 })),
+      Plot.tip(sorted, Plot.pointer({ ariaLabel: null as never,
         x: "longitude", y: "latitude", maxRadius: 24, fill: "var(--paper)", stroke: "var(--line)",
         title: options.tell,
       })),

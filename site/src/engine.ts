@@ -39,7 +39,8 @@ export class Engine {
       await db.open({
         path: ":memory:",
         query: { castBigIntToDouble: false },
-        filesystem: { allowFullHTTPReads: true },
+        // Parts of the database where the host sends parts, the whole of it where it does not.
+        filesystem: { allowFullHTTPReads: true, forceFullHTTPReads: false, reliableHeadRequests: true },
       });
       tell("Opening the release …");
       const address = new URL(site.path + DATABASE, location.href).href;
@@ -57,7 +58,6 @@ export class Engine {
       for (const setting of [
         "autoinstall_known_extensions = false",
         "autoload_known_extensions = false",
-        "TimeZone = 'UTC'",
         "enable_external_access = false",
         "lock_configuration = true",
       ])

@@ -124,6 +124,8 @@ export interface Country {
   notes: string | null;
   cities: City[];
   groups: Record<string, [string, string][]>;
+  /** Last figures that are no projections, by city and indicator: year and value. */
+  latest: Record<string, Record<string, [number, number] | undefined>>;
   withheld: Record<string, [number | null, string, string, string | null, string][]>;
   incidents: Record<string, [number, number | null, number, number]>;
   migration?: Record<string, Series> & {

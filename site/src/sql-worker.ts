@@ -23,7 +23,7 @@ self.fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Respo
 };
 
 const openHere = XMLHttpRequest.prototype.open as (...values: unknown[]) => void;
-XMLHttpRequest.prototype.open = function (method: string, url: string | URL, ...rest: unknown[]) {
+XMLHttpRequest.prototype.open = function (this: XMLHttpRequest, method: string, url: string | URL, ...rest: unknown[]) {
   openHere.call(this, method, own(url), ...(rest.length ? rest : [true]));
 } as typeof XMLHttpRequest.prototype.open;
 

@@ -7,7 +7,8 @@ import { byUnit, count, people } from "../format";
 import { sourceLine } from "../figure";
 import { json, SiteError } from "../http";
 import { type Atlas, type City, cityIndex, type Index, type Layer, layerValues, theAtlas, theSite } from "../release";
-import { scaleDiverging, scaleSequential, interpolatePuOr, interpolateViridis, scaleSequentialLog } from "../d3";
+import { aroundZero, viridis } from "../colours";
+import { scaleDiverging, scaleSequential, scaleSequentialLog } from "../d3";
 
 interface State {
   q: string;
@@ -201,17 +202,17 @@ type Paint = ((value: number) => string) & { low: number; high: number };
 /** Colours that people of every colour vision can tell apart; two hues only where zero divides. */
 function colours(layer: Layer): Paint {
   if (layer.diverging) {
-    const reach = Math.max(Math.abs(layer.low), Math.abs(layer.high), 0.1) * 0.75;
-    const scale = scaleDiverging((t: number) => interpolatePuOr(1 - (0.08 + t * 0.84))).domain([-reach, 0, reach]).clamp(true);
+    const reach = Math.max(Math.abs(layer.low), Math.abs(layer.high), 0.1);
+    const scale = scaleDiverging((t: number) => aroundZero(0.04 + t * 0.92)).domain([-reach, 0, reach]).clamp(true);
     return Object.assign((value: number) => String(scale(value)), { low: -reach, high: reach });
   }
   if (layer.unit === "persons") {
     const low = Math.max(layer.low, 1e5);
-    const scale = scaleSequentialLog(interpolateViridis).domain([layer.high, low]).clamp(true);
+    const scale = scaleSequentialLog(viridis).domain([layer.high, low]).clamp(true);
     return Object.assign((value: number) => String(scale(value)), { low, high: layer.high });
   }
   const low = Math.max(0, Math.min(layer.low, 0));
-  const scale = scaleSequential(interpolateViridis).domain([layer.high, low]).clamp(true);
+  const scale = scaleSequential(viridis).domain([layer.high, low]).clamp(true);
   return Object.assign((value: number) => String(scale(value)), { low, high: layer.high });
 }
 
@@ -273,7 +274,7 @@ async function draw(
   }
   const chart = worldMap(places, {
     width, land: outline, colours: paint,
-    domain: close ? around(places) : { type: "Sphere" },
+    domain: close ? around(places) : WORLD, whole: !close,
     tell: (place) => `${place.name}, ${index.countries[index.byId.get(place.id)!.country]?.[0] ?? ""}\n` +
       `${people(place.population)} people\n${layer.id === "population" ? "" : `${layer.label}: ${byUnit(place.value, layer.unit)}`}`.trimEnd(),
     choose: (place) => location.assign(profile(place.id)),
@@ -282,6 +283,9 @@ async function draw(
   chart.setAttribute("aria-label", `Map of ${places.length} cities in ${year}, coloured by ${layer.label}; the table below lists the same figures.`);
   replace(picture, chart);
 }
+
+/** From Patagonia to Lapland: nobody lives in a city beyond. */
+const WORLD = { type: "MultiPoint", coordinates: [[-180, 0], [180, 0], [0, -55], [0, 72], [-70, -55], [20, 72]] };
 
 /** The frame around some places, never closer than a few degrees. */
 function around(places: Place[]): object {

@@ -55,6 +55,7 @@ MIGRATION_COLUMNS: Final = (
     "disaster_displacements_idmc",
     "net_migration_per_1000",
     "natural_increase_per_1000",
+    "population_status",
 )
 
 
@@ -248,8 +249,9 @@ def country_files(
         "origins": _origins(tables),
         "displaced": _displaced(tables),
         "settings": _settings(tables),
+        "incidents": _incidents(tables),
     }
-    withheld = _withheld(tables)
+    withheld, latest = _withheld(tables), _latest(tables)
     for code in sorted({*by_country, *names}):
         own = by_country.get(code, [])
         ids = [row[0] for row in own]
@@ -263,18 +265,36 @@ def country_files(
                 "notes": notes.get(code),
                 "cities": [list(row) for row in own],
                 "groups": {city_id: member[city_id] for city_id in ids if city_id in member},
+                "latest": {city_id: latest[city_id] for city_id in ids if city_id in latest},
                 "withheld": {city_id: withheld[city_id] for city_id in ids if city_id in withheld},
                 **{name: part[code] for name, part in parts.items() if code in part},
             },
         )
 
 
+def _latest(tables: Tables) -> dict[str, dict[str, list[Any]]]:
+    """By city and indicator: the last year that is no projection, and its figure."""
+    names = [
+        name
+        for name in ("rank_in_country", "urban_population_share_pct", "implied_net_migration_pct")
+        if tables.has("city_indicators", "city_id", "year", "population_status", name)
+    ]
+    found: dict[str, dict[str, list[Any]]] = defaultdict(dict)
+    for name in names:
+        for city_id, year, value in tables.rows(
+            f"select city_id, max(year), arg_max({name}, year) from city_indicators "
+            f"where {name} is not null and population_status is distinct from 'projection' "
+            "group by city_id order by city_id"
+        ):
+            found[city_id][name] = [year, round(value, 4)]
+    return found
+
+
 def _notes(tables: Tables) -> dict[str, str]:
     if not tables.has("countries", "country_iso3", "notes"):
         return {}
-    return dict(
-        tables.rows("select country_iso3, notes from countries where notes is not null")  # type: ignore[arg-type]
-    )
+    sql = "select country_iso3, notes from countries where notes is not null"
+    return {str(row[0]): str(row[1]) for row in tables.rows(sql)}
 
 
 def _migration(tables: Tables) -> dict[str, dict[str, list[Any]]]:
@@ -372,6 +392,20 @@ def _settings(tables: Tables) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _incidents(tables: Tables) -> dict[str, dict[str, list[Any]]]:
+    """By country and city: incidents to which the city is nearest, the dead, first, last year."""
+    wanted = ("incident_id", "nearest_city_id", "dead_and_missing", "year")
+    if not tables.has("migrant_incidents", *wanted):
+        return {}
+    found: dict[str, dict[str, list[Any]]] = defaultdict(dict)
+    for city_id, *row in tables.rows(
+        "select nearest_city_id, count(*), sum(dead_and_missing)::bigint, min(year), max(year) "
+        "from migrant_incidents where nearest_city_id is not null group by all order by all"
+    ):
+        found[city_id[:3].upper()][city_id] = row
+    return found
+
+
 def _withheld(tables: Tables) -> dict[str, list[list[Any]]]:
     """Figures of a city that a check kept back: year, column, source, value, reason."""
     if not tables.has("quarantine", "source_id", "source_code", "year", "column", "reason"):
@@ -442,10 +476,10 @@ def map_layers(
     years = np.asarray(columns["year"], dtype=np.int64) - first
     said = _descriptions(descriptor)
     for layer in layers:
-        values = np.ma.filled(columns[layer.id].astype(np.float32), np.nan)
+        values = np.ma.filled(np.ma.asarray(columns[layer.id]).astype(np.float32), np.nan)
         grid = np.full((last - first + 1, len(listed)), np.nan, dtype="<f4")
         grid[years[known], places[known]] = values[known]
-        drawn = _drawn(grid, first)
+        drawn = _drawn(grid, first, (10, 90) if layer.diverging else (2, 98))
         if drawn is None:
             continue
         about["layers"].append(
@@ -465,13 +499,15 @@ def map_layers(
     return about, files
 
 
-def _drawn(grid: npt.NDArray[np.float32], first: int) -> dict[str, Any] | None:
-    """The years that have figures, and the range of colours that all but outliers need."""
+def _drawn(
+    grid: npt.NDArray[np.float32], first: int, span: tuple[int, int]
+) -> dict[str, Any] | None:
+    """The years that have figures, and the percentiles ``span``: the range of the colours."""
     present = np.isfinite(grid)
     if not present.any():
         return None
     years = [int(first + number) for number in np.flatnonzero(present.any(axis=1))]
-    low, high = (float(value) for value in np.percentile(grid[present], (2, 98)))
+    low, high = (float(value) for value in np.percentile(grid[present], span))
     return {"years": years, "low": round(low, 3), "high": round(high, 3)}
 
 

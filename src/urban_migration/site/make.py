@@ -106,17 +106,22 @@ def build_site(
     return Site(to, opened.id, opened.extract, size, tuple(str(item["id"]) for item in older))
 
 
-def _manifest(front_end: Path) -> dict[str, str]:
-    """The front end's entry files by role, as paths from a page."""
+def _manifest(front_end: Path) -> dict[str, Any]:
+    """The front end's files by role, as paths from a page: script, style, preload by page."""
     path = front_end / "manifest.json"
     try:
-        named: dict[str, str] = json.loads(path.read_bytes())
-        wanted = {role: named[role] for role in ("script", "style")}
+        named = json.loads(path.read_bytes())
+        early = {page: list(names) for page, names in named.get("preload", {}).items()}
+        script, style = str(named["script"]), str(named["style"])
     except FileNotFoundError:
         raise UsageError(FRONT_END_MISSING.format(where=path)) from None
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, AttributeError) as error:
         raise UsageError(f"{path}: {error!r}. Build it again with `make site`.") from None
-    return {role: f"assets/{name}" for role, name in wanted.items()}
+    return {
+        "script": f"assets/{script}",
+        "style": f"assets/{style}",
+        "preload": {page: [f"assets/{name}" for name in names] for page, names in early.items()},
+    }
 
 
 def _address(url: str | None) -> str | None:
@@ -159,7 +164,7 @@ def _copy_releases(opened: catalogue.Opened, staging: Path) -> list[dict[str, An
     _copy_release(opened.folder, staging / "releases" / opened.id)
     if opened.folder.parent.name != "releases":
         return []
-    older = []
+    older: list[dict[str, Any]] = []
     for folder in sorted(opened.folder.parent.glob("umi-*")):
         if folder.name == opened.folder.name or not (folder / releases.SUMS).is_file():
             continue
@@ -179,7 +184,8 @@ def _copy_releases(opened: catalogue.Opened, staging: Path) -> list[dict[str, An
                 "made": folder.stat().st_mtime_ns,
             }
         )
-    older.sort(key=lambda item: (-int(item.pop("made")), str(item["id"])))
+    older.sort(key=lambda item: str(item["id"]))
+    older.sort(key=lambda item: item.pop("made"), reverse=True)
     return older
 
 
@@ -218,7 +224,7 @@ def _write_data(
     opened: catalogue.Opened,
     tables: derive.Tables,
     staging: Path,
-    assets: Mapping[str, str],
+    assets: Mapping[str, Any],
     older: Sequence[Mapping[str, Any]],
     archive: Mapping[str, Any],
     url: str | None,

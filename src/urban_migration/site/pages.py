@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 from urllib.parse import quote
@@ -75,11 +75,10 @@ class Facts:
     countries: Mapping[str, Sequence[Any]]
     claims: Sequence[Mapping[str, Any]]
     older: Sequence[Mapping[str, Any]]
-    assets: Mapping[str, str]
+    assets: Mapping[str, Any]
     archive: Mapping[str, Any]
     sums: Mapping[str, str]
     url: str | None = None
-    limits: Sequence[str] = field(default_factory=tuple)
 
     @property
     def folder(self) -> str:
@@ -112,6 +111,12 @@ def render(facts: Facts) -> dict[str, str]:
 def _page(facts: Facts, name: str, body: str) -> str:
     title, description, _ = PAGES[name]
     series = facts.descriptor.get("title", "Urban migration indicators")
+    early = "".join(
+        f'<link rel="modulepreload" href="{escape(script)}">\n'
+        for script in facts.assets["preload"].get(name, ())
+    )
+    if early:
+        early += '<link rel="preload" as="fetch" href="site.json" crossorigin>\n'
     whole = f"{title} · Urban migration indicators"
     menu = "".join(
         f'<li><a href="{page}.html"{_current(page, name)}>{escape(label)}</a></li>'
@@ -149,7 +154,7 @@ def _page(facts: Facts, name: str, body: str) -> str:
 {canonical}<link rel="icon" href="data:,">
 <link rel="stylesheet" href="{escape(facts.assets["style"])}">
 <script type="module" src="{escape(facts.assets["script"])}"></script>
-{data}</head>
+{early}{data}</head>
 <body data-page="{name}">
 <a class="skip" href="#main">Skip to the content</a>
 <header class="top">
@@ -505,10 +510,10 @@ def _dictionary(facts: Facts) -> str:
 <p class="lede">Every table and column of the release. A column is null where there is no figure;
 null is never zero.</p>
 <nav aria-label="Tables"><ul class="columns">{menu}</ul></nav>
-{"".join(_described(facts, table) for table in facts.resources)}"""
+{"".join(_described(table) for table in facts.resources)}"""
 
 
-def _described(facts: Facts, table: Mapping[str, Any]) -> str:
+def _described(table: Mapping[str, Any]) -> str:
     schema = table["schema"]
     key = schema.get("primaryKey", [])
     key = [key] if isinstance(key, str) else list(key)
@@ -666,7 +671,7 @@ VERDICTS: Final[Mapping[str, str]] = {
 def _claims(facts: Facts) -> str:
     if not facts.claims:
         return "<p>This release has no table of claims.</p>"
-    counted = {verdict: 0 for verdict in VERDICTS}
+    counted = dict.fromkeys(VERDICTS, 0)
     for claim in facts.claims:
         counted[str(claim["verdict"])] = counted.get(str(claim["verdict"]), 0) + 1
     summary = ", ".join(f"{count} {VERDICTS.get(name, name)}" for name, count in counted.items())

@@ -56,7 +56,7 @@ class Handler(SimpleHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     ranges = True
-    extensions_map = {**mimetypes.types_map, **TYPES}
+    extensions_map = {**mimetypes.types_map, **TYPES}  # noqa: RUF012
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: the terminal shows where the site is and stays readable."""
@@ -70,7 +70,7 @@ class Handler(SimpleHTTPRequestHandler):
             self.send_header("Accept-Ranges", "bytes")
         super().end_headers()
 
-    def list_directory(self, path: str | os.PathLike[str]) -> None:
+    def list_directory(self, path: str | os.PathLike[str]) -> None:  # noqa: ARG002
         """No listings: a folder without a page is not found."""
         self.send_error(HTTPStatus.NOT_FOUND)
 
