@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: data test lint lock benchmark clean
+.PHONY: data test lint lock benchmark site clean
 
 data: $(READY)  ## publish a release from the bundled extract, with no network
 	$(BIN)/urban-migration refresh --offline
@@ -34,5 +34,13 @@ lock:  ## renew requirements.lock from pyproject.toml (needs uv)
 benchmark: $(READY)  ## the product against a floor and a naive script; RAW=folder of a raw store
 	$(BIN)/python benchmarks/run.py --raw $(or $(RAW),data/raw) --check
 
+site: site/dist/manifest.json $(READY)  ## the static site of the latest release, in data/processed/site (needs Node 20)
+	@test -e data/processed/latest || $(BIN)/urban-migration refresh --offline
+	$(BIN)/urban-migration site
+
+site/dist/manifest.json: site/package-lock.json site/build.mjs $(wildcard site/src/*.* site/src/pages/*.*)
+	@command -v npm > /dev/null || { echo "The front end of the site is built by Node 20 or newer, with npm; nothing else needs it."; exit 1; }
+	cd site && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+
 clean:
-	rm -rf .venv data/processed/* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv data/processed/* site/dist site/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from urban_migration.sources import all_sources
+
 
 def settle(home: Path, *, logging_level: str = "CRITICAL") -> None:
     """Prefect's settings for this project; what the environment already says wins.
@@ -27,3 +29,9 @@ def settle(home: Path, *, logging_level: str = "CRITICAL") -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def keys() -> dict[str, str]:
+    """The users' keys that the environment holds, by the names that sources give them."""
+    names = {source.secret for source in all_sources().values() if source.secret}
+    return {name: key for name in sorted(names) if (key := os.environ.get(name))}

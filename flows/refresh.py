@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,28 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
-from urban_migration import build, release
+from flows import keys
+from urban_migration import build, preparing, release
 from urban_migration.download import Downloader, Outcome
 from urban_migration.errors import DownloadError, MissingSourceError, ProductError
 from urban_migration.raw import RawStore
 from urban_migration.sources import all_sources, get_source
+from urban_migration.sources.source import Source, with_secret
 
 Say = Callable[[str], None]
+Unlock = Callable[[Source], Source | None]
+"""A source with the user's key in it, or None where it needs one and there is none.  A function,
+because Prefect keeps the parameters of a flow, and a key must not be among them."""
 RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=8)
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a refresh is asked to do; ``sources`` limits what is downloaded, empty means all."""
+    """What a refresh is asked to do; ``sources`` limits what is downloaded, empty means all.
+
+    A ``private`` release stands in ``out/private`` and has the sources that must not be
+    redistributed too.
+    """
 
     raw: Path
     bundled: Path
@@ -41,18 +50,23 @@ class Order:
     mirror: str | None = None
     offline: bool = False
     keep: int | None = None
+    private: bool = False
     download_retries: int = 0
     retry_delay_seconds: float = 300.0
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How a refresh ended: the release, what was transferred, what is stale or was never had."""
+    """How a refresh ended: the release, what was transferred, what is stale or was never had.
+
+    ``off`` are sources without the key that they need, with what to do.
+    """
 
     outcome: build.Outcome
     downloads: Sequence[Outcome] = ()
     stale: Mapping[str, str] = field(default_factory=dict)
     missing: Sequence[str] = ()
+    off: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """One object for machines."""
@@ -69,6 +83,7 @@ class Summary:
             },
             "stale": dict(self.stale),
             "missing": list(self.missing),
+            "off": dict(self.off),
         }
 
 
@@ -84,9 +99,12 @@ class _FailedError(DownloadError):
 
 
 @task(task_run_name="download {source_id}")
-def download(source_id: str, raw: Path, downloader: Downloader) -> Outcome:
+def download(source_id: str, raw: Path, downloader: Downloader, unlock: Unlock) -> Outcome:
     """Bring one source's files up to date in the raw store."""
-    outcome = downloader.refresh(get_source(source_id), RawStore(raw))
+    source = unlock(get_source(source_id))
+    if source is None:
+        raise ProductError(f"{source_id}: is to be downloaded without the key that it needs")
+    outcome = downloader.refresh(source, RawStore(raw))
     if outcome.status == "failed":
         raise _FailedError(outcome)
     return outcome
@@ -95,7 +113,7 @@ def download(source_id: str, raw: Path, downloader: Downloader) -> Outcome:
 @task(task_run_name="read and check {source_id}")
 def read_and_check(source_id: str, plan: build.Plan, pool: Executor) -> build.Prepared:
     """Read one source into tidy tables, unless its content was read before, and check its rows."""
-    return build.prepare_source(plan, source_id, pool)
+    return preparing.prepare_source(plan, source_id, pool)
 
 
 @task
@@ -130,9 +148,9 @@ def publish(
 
 
 @flow(name="refresh", task_runner=RUNNER, validate_parameters=False)
-def refresh(order: Order, downloader: Downloader | None, say: Say) -> Summary:
+def refresh(order: Order, downloader: Downloader | None, say: Say, unlock: Unlock) -> Summary:
     """Refresh the sources and publish a release when anything is new."""
-    return _refresh(order, downloader, say)
+    return _refresh(order, downloader, say, unlock)
 
 
 @flow(name="scheduled-refresh", task_runner=RUNNER, log_prints=True)
@@ -146,10 +164,14 @@ def scheduled_refresh(
     mirror: str | None,
     offline: bool,
     keep: int | None,
-    download_retries: int,
-    retry_delay_seconds: float,
+    private: bool = False,
+    download_retries: int = 3,
+    retry_delay_seconds: float = 300.0,
 ) -> dict[str, Any]:
-    """The same for a schedule: plain parameters, patient with publishers, a log of lines."""
+    """The same for a schedule: plain parameters, patient with publishers, a log of lines.
+
+    Keys come from the environment of the process that runs it, at each run.
+    """
     order = Order(
         raw=Path(raw),
         bundled=Path(bundled),
@@ -160,30 +182,54 @@ def scheduled_refresh(
         mirror=mirror,
         offline=offline,
         keep=keep,
+        private=private,
         download_retries=download_retries,
         retry_delay_seconds=retry_delay_seconds,
     )
     with Downloader(mirror=mirror) as downloader:
-        summary = _refresh(order, None if offline else downloader, print)
+        summary = _refresh(order, None if offline else downloader, print, unlocking(keys()))
     print(summary.outcome.release_id)
     return summary.to_json()
 
 
-def _refresh(order: Order, downloader: Downloader | None, say: Say) -> Summary:
+def unlocking(secrets: Mapping[str, str]) -> Unlock:
+    """What puts users' keys (by the names that sources give them) into their sources."""
+    return lambda source: with_secret(source, secrets.get(source.secret or ""))
+
+
+def _refresh(order: Order, downloader: Downloader | None, say: Say, unlock: Unlock) -> Summary:
+    order = replace(order, out=release.home(order.out, order.private))
+    off = {} if downloader is None else _off(order, unlock)
     with release.publishing(order.out, on_wait=say) as staging:
-        raw, downloads = _fetch(order, downloader, say)
+        raw, downloads = _fetch(order, downloader, say, unlock, off)
         stale = {
             source_id: error
             for source_id, error in release.stale_sources(order.out).items()
-            if raw.files(source_id)
+            if raw.files(source_id) and source_id not in off
         }
         try:
-            plan = build.plan(raw, order.out, order.expectations, series=order.series, stale=stale)
+            plan = build.plan(
+                raw,
+                order.out,
+                order.expectations,
+                series=order.series,
+                stale=stale,
+                private=order.private,
+            )
         except MissingSourceError as error:
             raise _with_causes(error, downloads) from error
-        missing = sorted(all_sources().keys() - plan.files.keys())
         outcome = build.nothing_new(plan) or _build(plan, staging, order.keep, say)
-    return Summary(outcome, downloads, stale, missing)
+    missing = sorted(plan.absent.keys() - off.keys() - plan.withheld.keys())
+    return Summary(outcome, downloads, stale, missing, off)
+
+
+def _off(order: Order, unlock: Unlock) -> dict[str, str]:
+    """Sources that need a key of the user's and have none, with what to do."""
+    return {
+        source_id: get_source(source_id).secret_help
+        for source_id in order.sources or tuple(all_sources())
+        if unlock(get_source(source_id)) is None
+    }
 
 
 def _with_causes(error: MissingSourceError, downloads: Sequence[Outcome]) -> MissingSourceError:
@@ -193,7 +239,7 @@ def _with_causes(error: MissingSourceError, downloads: Sequence[Outcome]) -> Mis
 
 
 def _build(plan: build.Plan, staging: Path, keep: int | None, say: Say) -> build.Outcome:
-    with build.readers(plan) as pool:
+    with preparing.readers(plan) as pool:
         reading = [
             read_and_check.submit(source_id, quote(plan), quote(pool)) for source_id in plan.files
         ]
@@ -204,7 +250,13 @@ def _build(plan: build.Plan, staging: Path, keep: int | None, say: Say) -> build
     return publish(quote(plan), quote(assembled), quote(findings), staging, keep)
 
 
-def _fetch(order: Order, downloader: Downloader | None, say: Say) -> tuple[RawStore, list[Outcome]]:
+def _fetch(
+    order: Order,
+    downloader: Downloader | None,
+    say: Say,
+    unlock: Unlock,
+    off: Mapping[str, str],
+) -> tuple[RawStore, list[Outcome]]:
     """Download what was asked for; offline, the raw store or, where empty, the extract."""
     raw = RawStore(order.raw)
     if downloader is None:
@@ -217,8 +269,9 @@ def _fetch(order: Order, downloader: Downloader | None, say: Say) -> tuple[RawSt
         retries=order.download_retries, retry_delay_seconds=order.retry_delay_seconds
     )
     futures = {
-        source_id: patient.submit(source_id, quote(order.raw), quote(downloader))
+        source_id: patient.submit(source_id, quote(order.raw), quote(downloader), quote(unlock))
         for source_id in wanted
+        if source_id not in off
     }
     outcomes = [_downloaded(future) for future in futures.values()]
     release.note_downloads(order.out, outcomes)
@@ -237,9 +290,18 @@ def _result(future: PrefectFuture[Any]) -> Any:
     return future.result(raise_on_failure=True)
 
 
-def run(order: Order, downloader: Downloader | None, say: Say) -> Summary:
-    """Run the flow once, here and now; raises what a step raised."""
-    state = refresh(order, downloader, say, return_state=True)
+def run(
+    order: Order,
+    downloader: Downloader | None,
+    say: Say,
+    secrets: Mapping[str, str] | None = None,
+) -> Summary:
+    """Run the flow once, here and now; raises what a step raised.
+
+    ``secrets`` are users' keys by the names that sources give them.
+    """
+    unlock = unlocking(secrets or {})
+    state = refresh(order, downloader, say, unlock, return_state=True)
     result = state.result(raise_on_failure=False)
     if isinstance(result, BaseException):
         raise result

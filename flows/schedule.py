@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 from urllib.error import URLError
@@ -23,22 +23,33 @@ from urllib.request import urlopen
 from urban_migration.errors import ProductError, UsageError
 
 START_SECONDS = 120.0
+STOP_SECONDS = 15.0
 
 
-def serve(cron: str, parameters: dict[str, Any], *, limit: int | None = None) -> None:
-    """Run ``scheduled_refresh`` whenever ``cron`` says, until interrupted.
+def serve(cron: str, parameters: dict[str, Any], say: Callable[[str], None] = print) -> None:
+    """Run ``scheduled_refresh`` whenever ``cron`` says, one at a time, until interrupted.
 
-    ``limit`` ends after so many runs have been started and finished (for tests).
+    ``say`` is told when the schedule is in force.  Raises :class:`UsageError` for a ``cron`` that
+    is none, :class:`ProductError` when the scheduler's server does not start.
     """
-    with _server():
+    signal.signal(signal.SIGTERM, _stop)
+    with _server() as ready:
         from prefect._vendor.croniter import croniter
 
         if not croniter.is_valid(cron):
             raise UsageError(f"{cron!r} is no cron expression, such as '0 6 1 * *'")
         from flows.refresh import scheduled_refresh
 
-        signal.signal(signal.SIGTERM, _stop)
-        scheduled_refresh.serve(name="refresh", cron=cron, parameters=parameters, limit=limit)
+        ready()
+        say(f"refreshing whenever {cron!r} says (UTC), until stopped")
+        with suppress(KeyboardInterrupt):
+            scheduled_refresh.serve(
+                name="refresh",
+                cron=cron,
+                parameters=parameters,
+                limit=1,
+                print_starting_message=False,
+            )
 
 
 def _stop(number: int, _: FrameType | None) -> None:
@@ -46,10 +57,13 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 
 @contextmanager
-def _server() -> Iterator[None]:
-    """The server that the environment names, or one of our own for as long as the block."""
+def _server() -> Iterator[Callable[[], None]]:
+    """The server that the environment names, or one of our own for as long as the block.
+
+    It starts meanwhile; call what is given to wait for it.
+    """
     if os.environ.get("PREFECT_API_URL"):
-        yield
+        yield lambda: None
         return
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -57,18 +71,26 @@ def _server() -> Iterator[None]:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
     server = subprocess.Popen(
         [*command, "--port", str(port), "--no-ui"],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     try:
-        _await(server, f"http://127.0.0.1:{port}/api/health")
-        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-        yield
+        yield lambda: _await(server, f"http://127.0.0.1:{port}/api/health")
     finally:
         os.environ.pop("PREFECT_API_URL", None)
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server with all that it started, politely if it listens."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(STOP_SECONDS)
 
 
 def _await(server: subprocess.Popen[bytes], health: str) -> None:

@@ -7,6 +7,7 @@ from outside the project.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import duckdb
 import publishers
@@ -49,10 +50,31 @@ class Ended:
     err: str
 
 
+@dataclass(frozen=True)
+class Running:
+    """A command under way; its output never is a pipe that a child could hold."""
+
+    process: subprocess.Popen[bytes]
+    out: IO[bytes]
+    err: IO[bytes]
+
+    def end(self) -> Ended:
+        """Wait for its end."""
+        try:
+            code = self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
+        texts = []
+        for stream in (self.out, self.err):
+            stream.seek(0)
+            texts.append(stream.read().decode())
+            stream.close()
+        return Ended(code, *texts)
+
+
 def cli(*arguments: object, **options: Any) -> Ended:
-    """Run ``urban-migration`` to its end; its output never is a pipe that a child could hold."""
-    running = start(*arguments, **options)
-    return running()
+    """Run ``urban-migration`` to its end."""
+    return start(*arguments, **options).end()
 
 
 def start(
@@ -60,8 +82,8 @@ def start(
     env: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
     preexec: Callable[[], object] | None = None,
-) -> Callable[[], Ended]:
-    """Start ``urban-migration``; call what is returned to wait for its end."""
+) -> Running:
+    """Start ``urban-migration``, from a folder that has nothing to do with it."""
     command = [*prefix, sys.executable, "-m", "urban_migration.cli", *map(str, arguments)]
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen(
@@ -69,24 +91,16 @@ def start(
         stdin=subprocess.DEVNULL,
         stdout=out,
         stderr=err,
-        env={**os.environ, **(env or {})},
+        env={**_without_prefect(os.environ), **(env or {})},
         preexec_fn=preexec,
         cwd=tempfile.gettempdir(),
     )
+    return Running(process, out, err)
 
-    def end() -> Ended:
-        try:
-            code = process.wait(PATIENCE)
-        finally:
-            process.kill()
-        texts = []
-        for stream in (out, err):
-            stream.seek(0)
-            texts.append(stream.read().decode())
-            stream.close()
-        return Ended(code, *texts)
 
-    return end
+def _without_prefect(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the settings that ``flows.settle`` made for this process."""
+    return {name: value for name, value in env.items() if not name.startswith("PREFECT_")}
 
 
 # ------------------------------------------------------------------ raw store and releases
@@ -197,7 +211,7 @@ class Mirror:
         store = RawStore(raw)
         return cls(
             {
-                file.url.removeprefix("https:/"): file.path.read_bytes()
+                file.url.removeprefix("https:/"): _as_served(file.path)
                 for source_id in store.sources()
                 for file in store.files(source_id).values()
             }
@@ -220,8 +234,7 @@ class Mirror:
     def running(self) -> Iterator[Mirror]:
         """Serve on the loopback interface for as long as the block."""
         handler = type("Handler", (_Handler,), {"mirror": self})
-        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-            server.daemon_threads = True
+        with _Server(("127.0.0.1", 0), handler) as server:
             self.base_url = f"http://127.0.0.1:{server.server_port}"
             thread = threading.Thread(target=server.serve_forever, daemon=True)
             thread.start()
@@ -230,6 +243,20 @@ class Mirror:
             finally:
                 server.shutdown()
                 thread.join()
+
+
+def _as_served(path: Path) -> bytes:
+    """The bytes of a file; the extract keeps JSON compressed, which no API answers with."""
+    content = path.read_bytes()
+    packed = path.suffix == ".json" and content.startswith(b"\x1f\x8b")
+    return gzip.decompress(content) if packed else content
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that has heard enough, or was reset on purpose, is no news."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,8 +9,9 @@ writes a release.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from urban_migration.plausibility import POPULATION_WITHHELD
 from urban_migration.preparing import Plan, Prepared, Say, silent
 from urban_migration.reading import digest
 from urban_migration.sources import all_sources, city_tables
-from urban_migration.tables import TableSpec, load_tables
+from urban_migration.tables import MADE, TableSpec, load_tables
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from urban_migration.plausibility import Block
 
 PLACES = Path(__file__).parent / "places"
+REVIEWED = {"place": PLACES, "indicator": PLACES.parent / "indicators"}
+"""Folders of files written by hand, by the beginning of the names of their relations."""
 ASSEMBLED_LAST = ("sources", "quarantine")
 """Tables about the others: what became of every row."""
 
@@ -54,16 +57,7 @@ def assemble(plan: Plan, prepared: Mapping[str, Prepared], say: Say = silent) ->
     A table whose SQL and inputs have not changed is taken from the cache.  Raises
     :class:`CheckError` when a row was read and is nowhere.
     """
-    import duckdb
-
-    con = duckdb.connect()
-    con.execute("set variable series = ?", [plan.series])
-    con.execute("set variable extract = ?", [plan.extract])
-    keys = _register_places(con)
-    for source_id in all_sources():
-        keys |= _register_source(con, source_id, prepared.get(source_id))
-    con.execute("create table country_codes as " + (PLACES / "country_codes.sql").read_text())
-    keys |= _register_city_sources(con, keys)
+    con, keys = relations(plan, prepared)
     keys["place_matches"] = _register_matches(con, plan, keys)
 
     specs = load_tables()
@@ -71,6 +65,8 @@ def assemble(plan: Plan, prepared: Mapping[str, Prepared], say: Say = silent) ->
     for name, spec in specs.items():
         if name in ASSEMBLED_LAST:
             continue
+        for made in sorted(spec.relations() & MADE.keys() - keys.keys()):
+            keys[made] = _register_made(con, plan, made, keys)
         keys[name] = _table_key(plan, spec, keys)
         known = _cached(plan, name, keys[name])
         if known:
@@ -93,15 +89,34 @@ def assemble(plan: Plan, prepared: Mapping[str, Prepared], say: Say = silent) ->
     return Assembled(con, con.cursor(), keys, reused, blocks)
 
 
-def _register_places(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """The reviewed files of ``places`` as relations ``place_<file>``, all columns text."""
+def relations(
+    plan: Plan, prepared: Mapping[str, Prepared]
+) -> tuple[duckdb.DuckDBPyConnection, dict[str, str]]:
+    """A connection with the source tables and the reviewed files, and the key of each relation."""
+    import duckdb
+
+    con = duckdb.connect()
+    con.execute("set variable series = ?", [plan.series])
+    con.execute("set variable extract = ?", [plan.extract])
+    con.execute("set variable private = ?", [plan.private])
+    keys = _register_reviewed(con)
+    for source_id in all_sources():
+        keys |= _register_source(con, source_id, prepared.get(source_id))
+    con.execute("create table country_codes as " + (PLACES / "country_codes.sql").read_text())
+    return con, keys | _register_city_sources(con, keys)
+
+
+def _register_reviewed(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The reviewed files as relations ``place_<file>`` and so on, all columns text."""
     keys = {}
-    for path in sorted(PLACES.glob("*.csv")):
-        con.execute(
-            f"create table place_{path.stem} as from read_csv('{_quoted(path)}',"
-            " all_varchar=true, header=true, delim=',', quote='\"', nullstr='')"
-        )
-        keys[f"place_{path.stem}"] = digest(path.read_bytes())
+    for kind, folder in REVIEWED.items():
+        for path in sorted(folder.glob("*.csv")):
+            name = f"{kind}_{path.stem}"
+            con.execute(
+                f"create table {name} as from read_csv('{_quoted(path)}',"
+                " all_varchar=true, header=true, delim=',', quote='\"', nullstr='')"
+            )
+            keys[name] = digest(path.read_bytes())
     keys["country_codes"] = digest((PLACES / "country_codes.sql").read_bytes())
     return keys
 
@@ -181,25 +196,48 @@ def _register_city_sources(
 
 def _register_matches(con: duckdb.DuckDBPyConnection, plan: Plan, keys: Mapping[str, str]) -> str:
     """Relation ``place_matches``: what each place of the city sources is; returns its key."""
-    import pyarrow as pa
-
     from urban_migration.places import crosswalk
 
     code = [path.read_bytes() for path in sorted(PLACES.glob("*")) if path.is_file()]
     inputs = [name for name in keys if name.startswith(crosswalk.READS)]
     key = digest(*code, *[f"{name} {keys[name]}" for name in sorted(inputs)])
-    kept = plan.cache / "tables" / f"place_matches-{key}.arrow"
-    if kept.exists():
-        matches = pa.ipc.open_file(pa.memory_map(str(kept))).read_all()
-    else:
-        matches = crosswalk.place_matches(con)
+    _register_kept(con, plan, "place_matches", key, crosswalk.place_matches)
+    return key
+
+
+def _register_made(
+    con: duckdb.DuckDBPyConnection, plan: Plan, name: str, keys: Mapping[str, str]
+) -> str:
+    """A relation that Python makes between two tables; returns its key."""
+    made = MADE[name]
+    module = import_module(made.module)
+    code = Path(str(module.__file__)).read_bytes()
+    key = digest(code, *[f"{each} {keys[each]}" for each in made.reads])
+    _register_kept(con, plan, name, key, module.make)
+    return key
+
+
+def _register_kept(
+    con: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    name: str,
+    key: str,
+    make: Callable[[duckdb.DuckDBPyConnection], pa.Table],
+) -> None:
+    """Make a relation, unless it was made of the same before and is whole."""
+    import pyarrow as pa
+
+    kept = plan.cache / "tables" / f"{name}-{key}.arrow"
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(kept))).read_all()
+    except (OSError, ValueError):
+        table = make(con)
         kept.parent.mkdir(parents=True, exist_ok=True)
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, matches.schema) as writer:
-            writer.write_table(matches)
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
         atomic_write_bytes(kept, sink.getvalue().to_pybytes())
-    con.register("place_matches", matches)
-    return key
+    con.register(name, table)
 
 
 def _table_key(plan: Plan, spec: TableSpec, keys: Mapping[str, str]) -> str:
@@ -298,6 +336,9 @@ def _source_register(plan: Plan, accounts: Sequence[Mapping[str, Any]]) -> pa.Ta
                 ]
                 or None,
                 "required": source.required,
+                "redistributable": source.redistributable,
+                "experimental": source.experimental,
+                "absence": plan.absent.get(source.id),
             }
         )
     return pa.Table.from_pylist(rows, schema=load_tables()["sources"].arrow_schema())

@@ -30,7 +30,7 @@ from urban_migration.preparing import (
     stop_at_blocks,
 )
 from urban_migration.raw import RawStore
-from urban_migration.tables import load_tables
+from urban_migration.tables import MADE, load_tables
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a build ended: a new release, or none because nothing is new."""
+    """How a build ended: a new release, or none because nothing is new.
+
+    ``withheld`` are sources that are in the raw store and not in the release, and why.
+    """
 
     published: bool
     release_id: str
@@ -48,6 +51,7 @@ class Outcome:
     extract: bool
     warnings: Sequence[str] = ()
     rows: Mapping[str, int] = field(default_factory=dict)
+    withheld: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """One object for machines."""
@@ -58,6 +62,7 @@ class Outcome:
             "bundled_extract": self.extract,
             "rows": dict(self.rows),
             "warnings": list(self.warnings),
+            "withheld": dict(self.withheld),
         }
 
 
@@ -73,7 +78,7 @@ def nothing_new(plan: Plan) -> Outcome | None:
         release.verify(folder)
     except ProductError:
         return None
-    return Outcome(False, folder.name, folder, plan.extract)
+    return Outcome(False, folder.name, folder, plan.extract, withheld=plan.withheld)
 
 
 def inspect(
@@ -155,6 +160,7 @@ def publish(
         sources=sources,
         reuse=assembled.reused,
         previous=previous,
+        private=plan.private,
     )
     done = release.publish(staging, plan.out, release_id, keep=keep)
     folder = plan.out / "releases" / release_id
@@ -162,7 +168,15 @@ def publish(
     status["release"], status["inputs"] = release_id, plan.fingerprint
     release.write_status(plan.out, status)
     _remember(plan, assembled, folder)
-    return Outcome(done.published, release_id, folder, plan.extract, _warnings(findings()), rows)
+    return Outcome(
+        done.published,
+        release_id,
+        folder,
+        plan.extract,
+        _warnings(findings()),
+        rows,
+        plan.withheld,
+    )
 
 
 def _refuse_repointed_ids(con: duckdb.DuckDBPyConnection, previous: Path | None) -> None:
@@ -191,7 +205,8 @@ def _remember(plan: Plan, assembled: Assembled, folder: Path) -> None:
             if not kept.exists():
                 os.link(built, kept)
             wanted.add(kept)
-    wanted.add(tables / f"place_matches-{assembled.keys['place_matches']}.arrow")
+    for name in ("place_matches", *MADE):
+        wanted.add(tables / f"{name}-{assembled.keys[name]}.arrow")
     for path in tables.iterdir():
         if path not in wanted:
             path.unlink()
@@ -209,13 +224,19 @@ def build(
     series: str = SERIES[0],
     keep: int | None = None,
     stale: Mapping[str, str] | None = None,
+    private: bool = False,
     say: Say = silent,
 ) -> Outcome:
-    """Everything from the raw store to the latest release; nothing new publishes nothing."""
+    """Everything from the raw store to the latest release; nothing new publishes nothing.
+
+    A ``private`` release has the sources that must not be redistributed too, and stands in
+    ``out/private``.
+    """
     from urban_migration import release
 
+    out = release.home(out, private)
     with release.publishing(out, on_wait=say) as staging:
-        todo = plan(raw, out, expectations, series=series, stale=stale)
+        todo = plan(raw, out, expectations, series=series, stale=stale, private=private)
         standing = nothing_new(todo)
         if standing:
             return standing

@@ -332,6 +332,56 @@ def diff(
     typer.echo(differences.to_markdown(changes).rstrip("\n"))
 
 
+@app.command(rich_help_panel=READING)
+def site(
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to", metavar="DIR", help="Where to put it.", show_default="data/processed/site"
+        ),
+    ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Show it, on this machine only, until stopped.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port of --serve; 0 takes any.")
+    ] = 8000,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="Where it will stand, for sitemap and links."),
+    ] = None,
+    front_end: Annotated[
+        Path | None,
+        typer.Option(
+            "--front-end", metavar="DIR", help="A built front end.", show_default="site/dist"
+        ),
+    ] = None,
+    release: ReleaseOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a static site of a release, for any web server or bucket.
+
+    A site that is in DIR is replaced in one step; a folder that holds anything else is refused.
+    """
+    from urban_migration import render
+    from urban_migration import site as pages
+
+    opened = open_release(release, out)
+    folder = to or (out or project_root() / "data" / "processed") / "site"
+    made = pages.build_site(opened.folder, folder, front_end=front_end, url=url)
+    if as_json:
+        render.print_json(made.to_json())
+    else:
+        size = render.bytes_text(made.bytes)
+        typer.echo(f"site of release {made.release}: {made.folder} ({size})")
+        _note_extract(opened)
+        if url is None:
+            _note("the sitemap has no host: give the site's address with --url.")
+    if serve:
+        pages.serve(folder, port, _note)
+
+
 # ---- making a release ------------------------------------------------------------------------
 
 RawOption = Annotated[
@@ -358,6 +408,13 @@ OfflineOption = Annotated[
         help="Download nothing: build from the raw store or, if empty, the bundled extract.",
     ),
 ]
+PrivateOption = Annotated[
+    bool,
+    typer.Option(
+        "--private",
+        help="With sources whose licence forbids redistribution, for yourself: in OUT/private.",
+    ),
+]
 KeepOption = Annotated[
     int | None,
     typer.Option("--keep", metavar="N", min=1, help="Keep the newest N releases; else all."),
@@ -372,6 +429,7 @@ def _order(
     mirror: str | None = None,
     offline: bool = False,
     keep: int | None = None,
+    private: bool = False,
 ) -> dict[str, Any]:
     """What a refresh is asked to do, with the project's own folders where none are named."""
     root = project_root()
@@ -385,6 +443,7 @@ def _order(
         "mirror": mirror,
         "offline": offline,
         "keep": keep,
+        "private": private,
     }
 
 
@@ -400,6 +459,7 @@ def refresh(
     series: SeriesOption = "wup2018",
     mirror: MirrorOption = None,
     keep: KeepOption = None,
+    private: PrivateOption = False,
     raw: RawOption = None,
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -410,8 +470,8 @@ def refresh(
 
     for source_id in source or ():
         get_source(source_id)
-    order = _order(raw, out, series, source, mirror, offline, keep)
-    from flows import settle
+    order = _order(raw, out, series, source, mirror, offline, keep, private)
+    from flows import keys, settle
 
     settle(order["out"] / ".prefect")
     from flows.refresh import Order, run
@@ -427,7 +487,7 @@ def refresh(
             quiet if as_json else terminal_progress(render.console(stderr=True)) as progress,
             Downloader(mirror=mirror, progress=progress) as downloader,
         ):
-            summary = run(Order(**order), downloader, say)
+            summary = run(Order(**order), downloader, say, keys())
     if as_json:
         render.print_json(summary.to_json())
     else:
@@ -438,6 +498,7 @@ def refresh(
 def build(
     series: SeriesOption = "wup2018",
     keep: KeepOption = None,
+    private: PrivateOption = False,
     raw: RawOption = None,
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -447,13 +508,14 @@ def build(
     from urban_migration import render
     from urban_migration.raw import RawStore
 
-    order = _order(raw, out, series, keep=keep)
+    order = _order(raw, out, series, keep=keep, private=private)
     outcome = steps.build(
         RawStore(order["raw"]),
         order["out"],
         order["expectations"],
         series=series,
         keep=keep,
+        private=private,
         say=_say(as_json),
     )
     if as_json:
@@ -470,13 +532,14 @@ def schedule(
     mirror: MirrorOption = None,
     offline: OfflineOption = False,
     keep: KeepOption = None,
+    private: PrivateOption = False,
     raw: RawOption = None,
     out: OutOption = None,
 ) -> None:
     """Refresh whenever a cron expression says, until stopped."""
     from flows import settle
 
-    order = _order(raw, out, series, source, mirror, offline, keep)
+    order = _order(raw, out, series, source, mirror, offline, keep, private)
     settle(order["out"] / ".prefect", logging_level="INFO")
     from flows.schedule import serve
 
@@ -508,6 +571,28 @@ def bundle(
     order = _order(raw, None)
     write_extract(RawStore(order["raw"]), to or order["bundled"])
     _note(f"written: {to or order['bundled']}")
+
+
+@maintain.command()
+def register(raw: RawOption = None, out: OutOption = None) -> None:
+    """Add the cities and codes that the raw store brings to the registry of city ids.
+
+    Review what is new in places/cities.csv before it is committed: an id is for ever.
+    """
+    from urban_migration import assembly, preparing
+    from urban_migration.places import crosswalk, registry
+    from urban_migration.raw import RawStore
+
+    order = _order(raw, out)
+    plan = preparing.plan(RawStore(order["raw"]), order["out"], order["expectations"])
+    prepared = preparing.prepare(plan, _note)
+    known = registry.read_registry()
+    con, _ = assembly.relations(plan, prepared)
+    grown, unneeded = crosswalk.grow(con, known)
+    registry.write_registry(grown)
+    _note(f"{len(grown) - len(known):,} cities added, {len(grown):,} in all")
+    for line in unneeded:
+        _note(f"reviewed decision no longer needed: {line}")
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from urban_migration.transfer import (
     Client,
     Progress,
     ProgressEvent,
+    RefusedError,
     StoppedError,
     Wanted,
     Watch,
@@ -179,6 +180,9 @@ class Downloader:
             items = _Set(source, held, folder, self._client, watch, self._workers).collect()
         except DownloadError as error:
             stands = "The files had before stay in use." if old else "It was never had before."
+            if source.secret and isinstance(error, RefusedError):
+                refused = f"The key in {source.secret} was not accepted. {source.secret_help}"
+                stands = f"{refused} {stands}"
             message = f"{source.id}: {error}. {stands}"
             return Outcome(source.id, "failed", watch.bytes, watch.requests, message)
         if items != held:

@@ -40,7 +40,12 @@ if TYPE_CHECKING:
     from urban_migration.plausibility import Block
     from urban_migration.sources.source import Tables
 
-SERIES = ("wup2018", "wup2025")
+SERIES_SOURCES = {"wup2018": "un_wup_2018", "wup2025": "un_wup_2025"}
+SERIES = tuple(SERIES_SOURCES)
+NEVER_HAD = "never downloaded"
+NOT_FOR_THE_PUBLIC = (
+    "its licence forbids redistribution: in private releases only (refresh or build --private)"
+)
 PACKAGE = Path(__file__).parent
 
 Say = Callable[[str], None]
@@ -52,7 +57,11 @@ def silent(_: str) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a build is made from: the files of every source that was ever had."""
+    """What a build is made from: the files of every source that was ever had.
+
+    Sources that must not be redistributed are there only where ``private``; ``absent`` says why
+    a source is not, and ``withheld`` has those that are in the raw store nevertheless.
+    """
 
     files: Mapping[str, Mapping[str, RawFile]]
     extract: bool
@@ -61,6 +70,9 @@ class Plan:
     expectations: Path
     fingerprint: str
     stale: Mapping[str, str] = field(default_factory=dict)
+    private: bool = False
+    absent: Mapping[str, str] = field(default_factory=dict)
+    withheld: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cache(self) -> Path:
@@ -87,32 +99,47 @@ def plan(
     *,
     series: str = SERIES[0],
     stale: Mapping[str, str] | None = None,
+    private: bool = False,
 ) -> Plan:
     """Verify the raw files and fingerprint them together with the code.
 
-    Raises :class:`MissingSourceError` when a required source was never had,
-    :class:`UsageError` for an unknown series.
+    Raises :class:`MissingSourceError` when a required source, or that of the series, was never
+    had, :class:`UsageError` for an unknown series.
     """
     if series not in SERIES:
         raise UsageError(f"no series {series!r}; there are: {', '.join(SERIES)}")
     sources = all_sources()
-    files = {source_id: raw.verify(source_id) for source_id in sources}
-    missing = [source_id for source_id in sources if not files[source_id]]
-    required = [source_id for source_id in missing if sources[source_id].required]
+    absent = {
+        source.id: NOT_FOR_THE_PUBLIC
+        for source in sources.values()
+        if not (source.redistributable or private)
+    }
+    files = {source_id: raw.verify(source_id) for source_id in sources.keys() - absent.keys()}
+    absent |= {source_id: NEVER_HAD for source_id, found in files.items() if not found}
+    required = [source_id for source_id in sources if source_id in absent]
+    required = [source_id for source_id in required if sources[source_id].required]
     if required:
         raise MissingSourceError(
             f"required but never downloaded into {raw.root}: {', '.join(required)}. "
             "Run: urban-migration refresh (or refresh --offline for the bundled extract)"
         )
+    if SERIES_SOURCES[series] in absent:
+        raise MissingSourceError(
+            f"series {series} stands on {SERIES_SOURCES[series]}, which was never downloaded into "
+            f"{raw.root} (the bundled extract has {SERIES[0]} only). Run: urban-migration refresh"
+        )
     extract = (raw.root / "manifest.json").is_file()
-    had = {source_id: found for source_id, found in files.items() if found}
+    had = {source_id: files[source_id] for source_id in sources if files.get(source_id)}
     facts = [
         [source_id, name, file.url, file.sha256, file.first_seen]
         for source_id, found in sorted(had.items())
         for name, file in sorted(found.items())
     ]
-    fingerprint = digest(_code(expectations), series, str(extract), json.dumps(facts))
-    return Plan(had, extract, series, out, expectations, fingerprint, stale or {})
+    fingerprint = digest(_code(expectations), series, str(extract), str(private), json.dumps(facts))
+    kept = {source_id: why for source_id, why in absent.items() if raw.files(source_id)}
+    return Plan(
+        had, extract, series, out, expectations, fingerprint, stale or {}, private, absent, kept
+    )
 
 
 def _code(expectations: Path) -> str:

@@ -49,7 +49,9 @@ BESIDE_TABLES: Final = (
     "quality.html",
     "quality.json",
 )
-RELEASE_ID: Final = re.compile(r"umi-(bundled-)?[0-9a-f]{12}")
+RELEASE_ID: Final = re.compile(r"umi-(private-)?(bundled-)?[0-9a-f]{12}")
+PRIVATE: Final = "private"
+"""Folder below the public releases for those that must not be passed on."""
 NOT_DATA: Final = frozenset({"sources"})
 """Tables that the id of a release does not depend on: a file may change without any figure."""
 
@@ -83,6 +85,7 @@ def write_release(
     sources: Sequence[Mapping[str, Any]],
     reuse: Mapping[str, Path] | None = None,
     previous: Path | None = None,
+    private: bool = False,
 ) -> str:
     """Write a whole release into ``staging``, a folder that is empty or absent; return its id.
 
@@ -92,7 +95,8 @@ def write_release(
     are written, and what it raises ends the writing.  ``sources`` are the rows of the published
     table ``sources``.  ``reuse`` maps tables to earlier Parquet files of the same
     content, which are linked instead of written again.  ``previous`` is the release that
-    ``changes`` compares with.  Raises ReleaseError, and then removes ``staging``.
+    ``changes`` compares with.  A ``private`` release says so in its id and descriptor.  Raises
+    ReleaseError, and then removes ``staging``.
     """
     import duckdb
     import pyarrow as pa
@@ -103,8 +107,12 @@ def write_release(
         staging.mkdir(parents=True, exist_ok=True)
         with _started(con, specs, staging, extract, reuse or {}) as (jobs, database):
             written = {name: jobs[name].result() for name in specs}
-            release_id = _release_id({name: one.sha256 for name, one in written.items()}, extract)
+            release_id = _release_id(
+                {name: one.sha256 for name, one in written.items()}, extract, private
+            )
             descriptor = _descriptor(specs, written, release_id, extract, series, sources)
+            if private:
+                descriptor |= _privacy(descriptor)
             _write(staging / "datapackage.json", _json(descriptor))
             facts, page = quality()
             _write(staging / "quality.json", _json(facts))
@@ -340,9 +348,25 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _release_id(hashes: Mapping[str, str], extract: bool) -> str:
+def _release_id(hashes: Mapping[str, str], extract: bool, private: bool) -> str:
     lines = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes.keys() - NOT_DATA))
-    return ("umi-bundled-" if extract else "umi-") + sha256(lines.encode()).hexdigest()[:12]
+    kind = "private-" * private + "bundled-" * extract
+    return f"umi-{kind}{sha256(lines.encode()).hexdigest()[:12]}"
+
+
+def _privacy(descriptor: Mapping[str, Any]) -> dict[str, Any]:
+    """What the descriptor of a private release says instead."""
+    return {
+        "title": f"{descriptor['title']} (private)",
+        "description": f"{descriptor['description']} Private: it may hold figures whose licence "
+        "forbids redistribution; do not pass it on.",
+        "private": True,
+    }
+
+
+def home(out: Path, private: bool) -> Path:
+    """Where releases are kept: private ones apart from those for the public."""
+    return out / PRIVATE if private else out
 
 
 def _json(value: Any) -> bytes:

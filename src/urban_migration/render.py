@@ -204,11 +204,15 @@ def show_sources(
         need = "required" if source.get("required") else "optional"
         mark = "" if source.get("first_seen") else ", NEVER HAD"
         mark = ", STALE" if source.get("stale") else mark
+        mark = ", NOT FOR THE PUBLIC" if source.get("redistributable") is False else mark
+        mark += ", EXPERIMENTAL" if source.get("experimental") else ""
         _paragraph(f"\n{source['source_id']}", screen, style="bold", beside=f"  {need}{mark}")
         failed = _moment(source.get("last_failed"))
         failed += f" ({source['error']})" if source.get("error") else ""
+        absence = [("not here", plain(source["absence"]))] if source.get("absence") else []
         _facts(
             [
+                *absence,
                 ("title", f"{plain(source.get('title'))}. {plain(source.get('publisher'))}"),
                 ("edition", plain(source.get("edition"))),
                 (
@@ -473,13 +477,26 @@ def show_summary(summary: Mapping[str, Any]) -> None:
         print()
         grid(["table", "rows"], rows, right=(1,), screen=None)
         print()
-    for source_id, done in summary.get("downloads", {}).items():
-        if done["status"] != "failed":
-            print(f"{source_id}: {done['status']}, {bytes_text(done['bytes'])} transferred")
-    for source_id, error in summary.get("stale", {}).items():
-        print(f"stale: {source_id} is used as it stands ({error})")
-    for source_id in summary.get("missing", ()):
-        print(f"missing: {source_id} was never had; what it would fill stays empty")
-    for warning in summary["warnings"]:
-        print(f"warning: {warning}")
+    for line in _remarks(summary):
+        print(line)
     print(f"folder: {summary['folder']}")
+
+
+def _remarks(summary: Mapping[str, Any]) -> Iterator[str]:
+    """What is to be said of single sources, and the warnings."""
+    downloads = summary.get("downloads", {})
+    for source_id, done in downloads.items():
+        if done["status"] != "failed":
+            yield f"{source_id}: {done['status']}, {bytes_text(done['bytes'])} transferred"
+    for source_id, error in summary.get("stale", {}).items():
+        yield f"stale: {source_id} is used as it stands ({error})"
+    for source_id, help_text in summary.get("off", {}).items():
+        yield f"off: {source_id} needs a key of your own. {help_text}"
+    for source_id, reason in summary.get("withheld", {}).items():
+        yield f"left out: {source_id} ({reason})"
+    for source_id in summary.get("missing", ()):
+        error = downloads.get(source_id, {}).get("error")
+        why = f" ({error})" if error else ""
+        yield f"missing: {source_id} was never had; what it would fill stays empty{why}"
+    for warning in summary["warnings"]:
+        yield f"warning: {warning}"

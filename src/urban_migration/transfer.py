@@ -131,6 +131,10 @@ class StoppedError(DownloadError):
     """Another file of the source failed, or the user stopped the run."""
 
 
+class RefusedError(DownloadError):
+    """The publisher wants to know who asks, or does not want them to: 401 or 403."""
+
+
 class PassingError(DownloadError):
     """An attempt failed in a way that may pass; ``wait`` is what the publisher asks for."""
 
@@ -205,7 +209,8 @@ class Client:
                 problem, last = error, False
             except DownloadError as error:
                 watch.report(wanted.name, finished=True, note=str(error))
-                raise DownloadError(f"{wanted.name}: {error} ({url})") from error
+                kind = RefusedError if isinstance(error, RefusedError) else DownloadError
+                raise kind(f"{wanted.name}: {error} ({url})") from error
             else:
                 size = answer.bytes if answer else 0
                 watch.report(wanted.name, size, size, finished=True)
@@ -426,7 +431,8 @@ def _refusal(response: requests.Response) -> DownloadError:
         404: "the file is no longer at this address; look for it on the source's homepage",
         410: "the file was withdrawn; look for its successor on the source's homepage",
     }
-    return DownloadError(f"{answered}: {hints[status]}" if status in hints else answered)
+    kind = RefusedError if status in (401, 403) else DownloadError
+    return kind(f"{answered}: {hints[status]}" if status in hints else answered)
 
 
 def _retry_after(text: str | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any
         mirror: str | None = None,
         say: Callable[[str], None] = lambda _: None,
         bundled: Path = BUNDLED,
+        secrets: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Any:
         order = Order(
@@ -42,7 +43,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any
             return run(order, None, say)
         quick = {"backoff": 0.01, "retries": 1, "timeout": (5.0, 2.0), "slow_after": 1.0}
         with Downloader(mirror=mirror, **quick) as downloader:
-            return run(order, downloader, say)
+            return run(order, downloader, say, secrets)
 
     yield refresh
     os.environ.clear()
