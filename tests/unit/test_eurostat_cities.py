@@ -69,7 +69,7 @@ def point(code: str, name: str, longitude: Any = 2.1, latitude: Any = 41.4) -> d
     return {
         "type": "Feature",
         "geometry": {"type": "Point", "coordinates": [longitude, latitude]},
-        "properties": {"URAU_CODE": code, "URAU_NAME": name, **properties},
+        "properties": {"URAU_CODE": code, "URAU_NAME": name, "NUTS3_2021": None, **properties},
         "id": code,
     }
 
@@ -344,3 +344,13 @@ def test_known_places(real: dict[str, list[dict[str, Any]]]) -> None:
     assert not [row for row in places.values() if "?" in row["source_name"]]
     assert not [row for row in places.values() if "greater city" in row["source_name"].lower()]
     assert places["DE001C"]["population"] > 3_500_000
+
+
+def test_french_cities_overseas_lie_in_their_own_territory(
+    real: dict[str, list[dict[str, Any]]],
+) -> None:
+    """Saint-Louis of Reunion is not the one beside Basel."""
+    places = {row["source_code"]: row for row in real["places"]}
+    territories = {code: places[code]["country_code"] for code in ("FR030C", "FR046C", "FR074C")}
+    assert territories == {"FR030C": "RE", "FR046C": "MQ", "FR074C": "RE"}
+    assert places["FR077C"]["country_code"] == "FR"

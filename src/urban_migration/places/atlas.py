@@ -8,6 +8,7 @@ optional; without it spots are the cities alone, under the names of the registry
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -129,17 +130,19 @@ class Country:
         if latitude is None or longitude is None:
             return []
         if self.un_cities is None:
-            self.un_cities = [
+            un_cities = [
                 (spot.latitude, spot)
                 for spot in self.spots
                 if spot.city and spot.city.is_un_city and spot.latitude is not None
             ]
+            self.un_cities = sorted(un_cities, key=lambda pair: (pair[0], pair[1].label))
         height = within_km / 111
+        first = bisect_left(self.un_cities, latitude - height, key=lambda pair: pair[0])
+        last = bisect_right(self.un_cities, latitude + height, key=lambda pair: pair[0])
         return [
             spot
-            for north, spot in self.un_cities
-            if abs(north - latitude) <= height
-            and (km := distance_km(at, (spot.latitude, spot.longitude))) is not None
+            for _, spot in self.un_cities[first:last]
+            if (km := distance_km(at, (spot.latitude, spot.longitude))) is not None
             and km <= within_km
         ]
 
@@ -178,8 +181,9 @@ class Country:
                 for spot, _ in bearers
                 if spot.city
             ]
+        length = len(reading.key)
         for closed, spot in self.city_names:
-            if near(closed, reading.key):
+            if -2 < len(closed) - length < 2 and near(closed, reading.key):
                 yield spot, reading.cost + ONE_LETTER, f"{reading.how}, but for one letter"
 
 

@@ -18,6 +18,13 @@ populations as (
     from un_wup_2018.city_populations
     where year <= 2018
     group by city_code
+),
+wup2025 as (select * from un_wup_2025.cities),
+populations_2025 as (
+    select city_code, max_by(population, year) as population
+    from un_wup_2025.city_populations
+    where year <= 2018
+    group by city_code
 )
 
 select
@@ -25,9 +32,9 @@ select
     registry.name,
     registry.local_name,
     registry.country_iso3,
-    wup2018.latitude,
-    wup2018.longitude,
-    populations.population,
+    coalesce(wup2018.latitude, wup2025.latitude) as latitude,
+    coalesce(wup2018.longitude, wup2025.longitude) as longitude,
+    coalesce(populations.population, populations_2025.population) as population,
     registry.kind,
     registry.urban_audit_code,
     registry.geonames_id,
@@ -35,5 +42,8 @@ select
 from registry
 left join wup2018 on wup2018.city_code = registry.wup2018_code
 left join populations on populations.city_code = registry.wup2018_code
+left join wup2025
+    on wup2025.city_code = registry.wup2025_code and registry.wup2018_code is null
+left join populations_2025 on populations_2025.city_code = wup2025.city_code
 where registry.wup2018_code is null or wup2018.city_code is not null
 order by registry.city_id

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from urban_migration.places.registry import City
 
-READS = ("source_places", "un_wup_2018.cities", "un_wup_2018.city_pop", "geonames.", "un_m49.")
+READS = ("source_places", "un_wup_2018.cit", "un_wup_2025.cit", "geonames.", "un_m49.")
 """Beginnings of the names of the relations that the matches depend on."""
 CANDIDATES = Path(__file__).with_name("candidates.sql")
 DENOMINATORS = frozenset({"unsd_city_population"})

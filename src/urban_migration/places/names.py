@@ -135,13 +135,14 @@ def region_name(country_iso3: str, admin1: str | None) -> str | None:
     return max(names, key=len, default=None)
 
 
-def variants(name: str, country_iso3: str) -> list[Variant]:
+@cache
+def variants(name: str, country_iso3: str) -> tuple[Variant, ...]:
     """The readings of a label, each key once, the nearest to the label first."""
     found: dict[str, Variant] = {}
     for variant in _readings(name, regions().get(country_iso3, {})):
         if variant.key and (variant.key not in found or variant.cost < found[variant.key].cost):
             found[variant.key] = variant
-    return sorted(found.values(), key=lambda variant: (variant.cost, variant.key))
+    return tuple(sorted(found.values(), key=lambda variant: (variant.cost, variant.key)))
 
 
 def _readings(name: str, known: Mapping[str, str]) -> Iterator[Variant]:

@@ -169,9 +169,11 @@ def _name(place: Place) -> tuple[str, ...]:
 def _new_city(members: Sequence[tuple[Place, Match]]) -> NewCity:
     place = members[0][0]
     scheme, code = _code(place)
-    name = place.name.split(" (")[0].split(" [")[0].strip()
+    short = place.name.split(" (")[0].split(" [")[0].strip()
+    english, country = _english(), place.country_iso3
+    name = english.get((country, key(place.name))) or english.get((country, key(short)), short)
     return NewCity(
-        name=_english().get((place.country_iso3, key(name)), name),
+        name=name,
         local_name=" ".join(place.source_name.split()),
         country_iso3=place.country_iso3,
         kind="un_city_2025" if scheme == "wup2025_code" else "statistical_city",

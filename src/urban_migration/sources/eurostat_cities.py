@@ -60,6 +60,8 @@ NO_FIGURE = "no figure: the publisher says that it is not available"
 
 ISO2 = {"EL": "GR", "UK": "GB"}
 """Eurostat's country letters that are not ISO 3166-1."""
+OVERSEAS = {"FRY1": "GP", "FRY2": "MQ", "FRY3": "GF", "FRY4": "RE", "FRY5": "YT"}
+"""Regions of France that ISO 3166-1 and the UN count apart, by their NUTS 2 code."""
 CITY_CODE = re.compile(r"[A-Z]{2}[0-9]{3}([CKFL])[0-9]?")
 GEOGRAPHIES = {"K": "greater_city", "F": "functional_urban_area", "L": "functional_urban_area"}
 """By the letter of the code; for C (city or greater city) the label decides."""
@@ -85,14 +87,13 @@ IGNORED = {
     "Confidentiality status (flag)": "the code is used",
 }
 
-POINT_USED = ("URAU_CODE", "URAU_NAME")
+POINT_USED = ("URAU_CODE", "URAU_NAME", "NUTS3_2021")
 POINT_IGNORED = {
     "URAU_CATG": "the code's letter says it",
     "CNTR_CODE": "the code's letters say it",
     "CITY_CPTL": "capitals are taken from the gazetteer",
     "FUA_CODE": "not published; its number is not always the city's",
     "AREA_SQM": "not published",
-    "NUTS3_2021": "not published",
     "FID": "repeats the code",
 }
 
@@ -104,11 +105,12 @@ TABLES = {
 
 
 class Point(NamedTuple):
-    """A city or functional urban area of GISCO: its name and label point (WGS 84, degrees)."""
+    """A city or functional urban area of GISCO: name, label point (WGS 84, degrees), NUTS 3."""
 
     name: str
     longitude: float
     latitude: float
+    region: str
 
 
 class Rows(NamedTuple):
@@ -280,7 +282,7 @@ def _place_rows(
             "principal_city": [name.principal_city for name in names],
             "other_names": [name.other_names for name in names],
             "country_scheme": ["iso2"] * len(codes),
-            "country_code": [ISO2.get(code[:2], code[:2]) for code in codes],
+            "country_code": [_country(code, points) for code in codes],
             "latitude": pa.array([point and point.latitude for point in at], pa.float64()),
             "longitude": pa.array([point and point.longitude for point in at], pa.float64()),
             "population": pa.array([_typical(latest.get(code)) for code in codes], pa.int64()),
@@ -290,6 +292,12 @@ def _place_rows(
         rows=np.array(first, dtype=np.int64),
         column="cities",
     )
+
+
+def _country(code: str, points: Mapping[str, Point]) -> str:
+    """The ISO 3166-1 code of a city: that of its country, or of its part of France overseas."""
+    region = points[code].region[:4] if code in points else ""
+    return OVERSEAS.get(region) or ISO2.get(code[:2], code[:2])
 
 
 def _typical(counts: Sequence[int] | None) -> int | None:
@@ -366,10 +374,11 @@ def _points(files: Files, name: str) -> dict[str, Point]:
         feature.get("properties") if isinstance(feature, dict) else None for feature in features
     ]
     grid = records_grid(name, records, use=POINT_USED, ignore=POINT_IGNORED)
-    codes, names = (grid.required_text(column) for column in POINT_USED)
+    codes, names = grid.required_text("URAU_CODE"), grid.required_text("URAU_NAME")
+    regions = grid.text("NUTS3_2021")
     points = {
-        code: Point(label, *_coordinates(grid, index, features[index]))
-        for index, (code, label) in enumerate(zip(codes, names, strict=True))
+        code: Point(label, *_coordinates(grid, index, features[index]), region or "")
+        for index, (code, label, region) in enumerate(zip(codes, names, regions, strict=True))
     }
     if len(points) < len(codes):
         index = next(at for at, code in enumerate(codes) if code in codes[:at])
