@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
@@ -98,7 +99,7 @@ class _FailedError(DownloadError):
         return _FailedError, (self.outcome,)
 
 
-@task(task_run_name="download {source_id}")
+@task(task_run_name="download {source_id}", cache_policy=NO_CACHE)
 def download(source_id: str, raw: Path, downloader: Downloader, unlock: Unlock) -> Outcome:
     """Bring one source's files up to date in the raw store."""
     source = unlock(get_source(source_id))
@@ -110,13 +111,13 @@ def download(source_id: str, raw: Path, downloader: Downloader, unlock: Unlock) 
     return outcome
 
 
-@task(task_run_name="read and check {source_id}")
+@task(task_run_name="read and check {source_id}", cache_policy=NO_CACHE)
 def read_and_check(source_id: str, plan: build.Plan, pool: Executor) -> build.Prepared:
     """Read one source into tidy tables, unless its content was read before, and check its rows."""
     return preparing.prepare_source(plan, source_id, pool)
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def build_tables(
     plan: build.Plan, prepared: Mapping[str, build.Prepared], say: Say
 ) -> build.Assembled:
@@ -124,7 +125,7 @@ def build_tables(
     return build.assemble(plan, prepared, say)
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def check(
     plan: build.Plan,
     prepared: Mapping[str, build.Prepared],
@@ -135,7 +136,7 @@ def check(
     return build.inspect(plan, prepared, assembled, say)
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def publish(
     plan: build.Plan,
     assembled: build.Assembled,

@@ -88,7 +88,7 @@ interface LinesOptions {
   height?: number;
   /** Draw each point too: solid where reported, hollow where interpolated. */
   dots?: boolean | "small";
-  withheld?: { year: number; reason: string }[];
+  withheld?: Withheld[];
 }
 
 export function lines(series: Line[], options: LinesOptions): Element {
@@ -102,7 +102,7 @@ export function lines(series: Line[], options: LinesOptions): Element {
   const high = top === low ? low + 1 : top;
   const years = flat.map((point) => point.year);
   const narrow = width < 520;
-  const most = narrow ? 13 : 22;
+  const most = narrow ? 13 : 30;
   const longest = Math.max(4, ...series.map((line) => Math.min(line.name.length, most)));
   const ends = all.map((points) => points.at(-1)).filter((end) => end !== undefined);
   const right = Math.round(14 + longest * 7);
@@ -110,7 +110,7 @@ export function lines(series: Line[], options: LinesOptions): Element {
   const tint = new Map(series.map((line, at) => [line.name, line.quiet ? "var(--quiet)" : colour(at)]));
   const stroke = (point: Drawn) => tint.get(point.name)!;
   const marks: Plot.Markish[] = [
-    Plot.gridY({ ...GRID }),
+    Plot.gridY({ ...GRID, ticks: 5 }),
     Plot.axisY({ ...AXIS, tickFormat: tick(unit), ticks: 5 }),
     Plot.axisX({ ...AXIS, tickFormat: "d", ticks: narrow ? 4 : 8 }),
   ];
@@ -132,13 +132,14 @@ export function lines(series: Line[], options: LinesOptions): Element {
       );
     }
   });
-  if (options.withheld?.length)
-    marks.push(Plot.dot(options.withheld, {
-      x: "year", y: low, symbol: "times", r: 5, stroke: "var(--ink)", strokeWidth: 1.75, title: "reason",
-    }));
+  if (options.withheld?.length) marks.push(...gapMarks(options.withheld, low));
+  const last = Math.max(...years);
   marks.push(
+    Plot.link(ends.filter((end) => end.year < last), {
+      x1: "year", x2: last, y1: "value", y2: (end: Drawn) => places.get(end.name)!, stroke, strokeOpacity: 0.35,
+    }),
     Plot.text(ends, {
-      x: "year", y: (end: Drawn) => places.get(end.name)!, text: (end: Drawn) => cut(end.name, most),
+      x: last, y: (end: Drawn) => places.get(end.name)!, text: (end: Drawn) => cut(end.name, most),
       textAnchor: "start", dx: 8, fill: stroke, fontWeight: series.length > 1 ? 600 : 500,
     }),
     Plot.ruleX(flat, Plot.pointerX({ ariaLabel: null as never, x: "year", stroke: "var(--quiet)", strokeOpacity: 0.5 })),
@@ -150,8 +151,9 @@ export function lines(series: Line[], options: LinesOptions): Element {
   return finish(Plot.plot({
     width, height, className: "plot", style: FONT,
     marginLeft: 46, marginRight: right, marginBottom: 26, marginTop: 14,
-    x: { domain: [Math.min(...years), Math.max(...years)] },
+    x: { domain: [Math.min(...years), last] },
     y: { domain: [low, high], nice: true },
+    color: { type: "identity" },
     marks,
   }));
 }
@@ -214,7 +216,7 @@ export function growth(cities: Growth[], width: number): Element {
   return finish(Plot.plot({
     width, height: many ? cities.length * (panel + 26) + 30 : panel, className: "plot", style: FONT,
     marginLeft: 46, marginRight: narrow ? 58 : 116, marginBottom: 26, marginTop: 20,
-    x: {}, y: { domain: [low, high], nice: true }, fy: { padding: 0.2, label: null, axis: null, domain: cities.map((city) => city.name) },
+    x: {}, y: { domain: [low, high], nice: true }, color: { type: "identity" }, fy: { padding: 0.2, label: null, axis: null, domain: cities.map((city) => city.name) },
     marks: [
       Plot.gridY({ ...GRID, ticks: many ? 4 : 6 }),
       Plot.axisY({ ...AXIS, tickFormat: tick("percent"), ticks: many ? 4 : 6 }),
@@ -249,15 +251,32 @@ export interface Band {
   high: number | null;
 }
 
+/** A figure that a check kept back: a mark stands in the gap, and says why. */
+export interface Withheld {
+  year: number;
+  reason: string;
+}
+
+const gapMarks = (withheld: Withheld[], at: number): Plot.Markish[] => [
+  Plot.dot(withheld, { x: "year", y: at, dy: -7, symbol: "times", r: 4.5, stroke: "var(--ink)", strokeWidth: 1.75 }),
+  Plot.tip(withheld, Plot.pointerX({
+    ariaLabel: null as never, x: "year", y: at, maxRadius: 12, fill: "var(--paper)", stroke: "var(--line)", lineWidth: 24,
+    title: (one: Withheld) => `${one.year}: withheld\n${one.reason}`,
+  })),
+];
+
 /** Foreign-born: what sources observed as dots, what was estimated as a band with a thin line. */
-export function foreignBorn(observed: Share[], estimated: Band[], cities: string[], width: number): Element {
+export function foreignBorn(
+  observed: Share[], estimated: Band[], cities: string[], withheld: Withheld[], width: number,
+): Element {
   const narrow = width < 520;
   const tint = new Map(cities.map((name, at) => [name, colour(at)]));
   const band = estimated.filter((row) => isNumber(row.mid));
   const keys = [...new Set(observed.map((row) => `${row.city}|${row.series}`))];
+  const kinds = new Set(observed.map((row) => row.series)).size;
   const ends: Drawn[] = keys.map((key) => {
     const last = observed.filter((row) => `${row.city}|${row.series}` === key).at(-1)!;
-    const name = cities.length > 1 ? `${last.city}: ${last.series}` : last.series;
+    const name = cities.length === 1 ? (kinds > 1 ? last.series : last.series.split(",")[0]!) : kinds > 1 ? `${last.city}: ${last.series}` : last.city;
     return { name, year: last.year, value: last.pct, status: last.city };
   });
   for (const name of cities) {
@@ -266,7 +285,7 @@ export function foreignBorn(observed: Share[], estimated: Band[], cities: string
       ends.push({ name: cities.length > 1 ? `${name}: estimate` : "estimate", year: last.year, value: last.mid!, status: name });
   }
   const high = Math.max(1, ...observed.map((row) => row.pct), ...band.map((row) => row.high ?? row.mid!));
-  const years = [...observed, ...band].map((row) => row.year);
+  const years = [...observed, ...band, ...withheld].map((row) => row.year);
   const height = Math.max(260, Math.min(340, width * 0.5));
   const places = spread(ends, 0, high, height - 50);
   const last = Math.max(...years);
@@ -276,9 +295,9 @@ export function foreignBorn(observed: Share[], estimated: Band[], cities: string
     width, height, className: "plot", style: FONT,
     marginLeft: 46, marginRight: Math.round(16 + longest * 6.6), marginBottom: 26, marginTop: 14,
     x: { domain: [Math.min(...years) - 0.5, last + 0.5] }, y: { domain: [0, high], nice: true },
-    symbol: { legend: false },
+    color: { type: "identity" },
     marks: [
-      Plot.gridY({ ...GRID }),
+      Plot.gridY({ ...GRID, ticks: 5 }),
       Plot.axisY({ ...AXIS, tickFormat: tick("percent"), ticks: 5 }),
       Plot.axisX({ ...AXIS, tickFormat: "d", ticks: narrow ? 3 : 8, interval: undefined }),
       ...cities.flatMap((name) => {
@@ -292,6 +311,7 @@ export function foreignBorn(observed: Share[], estimated: Band[], cities: string
         x: "year", y: "pct", r: 3.6, fill: (row: Share) => tint.get(row.city)!,
         symbol: "series",
       }),
+      ...(withheld.length ? gapMarks(withheld, 0) : []),
       Plot.link(ends, { x1: "year", x2: last + 0.4, y1: "value", y2: (end: Drawn) => places.get(end.name)!, stroke: "var(--line)" }),
       Plot.text(ends, {
         x: last + 0.5, y: (end: Drawn) => places.get(end.name)!, text: (end: Drawn) => cut(end.name, most),
@@ -357,7 +377,7 @@ export function worldMap(places: Place[], options: MapOptions): Element {
   const radius = (place: Place) => Math.max(1.2, Math.sqrt(place.population / largest) * reach);
   const sorted = [...places].sort((a, b) => b.population - a.population);
   const chart = Plot.plot({
-    width, height: Math.round(width * (options.whole ? 0.44 : width < 600 ? 0.8 : 0.52)), className: "plot", style: FONT, margin: 2,
+    width, height: Math.round(width * (options.whole ? 0.45 : width < 600 ? 0.8 : 0.52)), className: "plot", style: FONT, margin: 2,
     projection: { type: "equal-earth", domain: options.domain as never, inset: 4 },
     r: { type: "identity" }, color: { type: "identity" },
     marks: [

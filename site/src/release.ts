@@ -178,6 +178,8 @@ export interface Layer {
   label: string;
   unit: string;
   source: string;
+  /** Where the rows of a layer come from more than one source. */
+  sources?: string[];
   definition: string;
   diverging: boolean;
   national: boolean;

@@ -166,7 +166,7 @@ const walks = {
       "create table release.main.mine as select 1",
       "drop table cities",
       "set enable_external_access = true",
-      "install httpfs",
+      "load httpfs",
     ]) {
       await page.fill("#query", query);
       report.seen.refused[query] = await ask(page);
@@ -235,6 +235,7 @@ const walks = {
     for (const [width, colorScheme] of [[1280, "light"], [390, "dark"], [1280, "dark"], [390, "light"]]) {
       if (!shots && width === 1280 && colorScheme === "light") continue; // seen by the other walks
       if (!shots && width === 390 && colorScheme === "light") continue;
+      const brief = !shots && width === 1280;
       for (const [name, path, sign] of [
         ["map", "index.html", ".map svg"],
         ["profile", CITY, "#population .plot"],
@@ -244,6 +245,7 @@ const walks = {
         ["quality", "quality.html", "section"],
         ["dictionary", "dictionary.html", "section"],
       ]) {
+        if (brief && !["map", "comparison"].includes(name)) continue;
         const { page, context } = await open(path, {
           viewport: { width, height: width < 600 ? 844 : 900 }, colorScheme, reducedMotion: "reduce",
         });
@@ -276,8 +278,7 @@ const walks = {
   /** What each page says, for sites that are damaged or lack tables; no page may break. */
   async says() {
     for (const [name, path] of Object.entries({
-      home: "index.html", profile: CITY, unknown: "city.html?id=deu-atlantis", nonsense: "city.html?id=%3Cscript%3E",
-      none: "city.html", downloads: "downloads.html", sql: "sql.html", quality: "quality.html",
+      home: "index.html", profile: CITY, sql: "sql.html",
     })) {
       const { page, context } = await open(path);
       await quiet(page);
@@ -297,6 +298,20 @@ const walks = {
       await context.close();
     }
   },
+};
+
+/** Addresses that name no city. */
+walks.lost = async () => {
+  for (const [name, path] of Object.entries({
+    unknown: "city.html?id=deu-atlantis", nowhere: "city.html?id=zzz-nowhere",
+    nonsense: "city.html?id=%3Cscript%3E", none: "city.html",
+  })) {
+    const { page, context } = await open(path);
+    await page.waitForSelector(".problem");
+    report.seen[name] = await page.locator(".problem").allTextContents();
+    report.seen.search = await page.getByRole("combobox").count();
+    await context.close();
+  }
 };
 
 async function ready(page) {

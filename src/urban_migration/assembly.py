@@ -211,9 +211,11 @@ def _register_made(
     """A relation that Python makes between two tables; returns its key."""
     made = MADE[name]
     module = import_module(made.module)
-    code = Path(str(module.__file__)).read_bytes()
-    key = digest(code, *[f"{each} {keys[each]}" for each in made.reads])
-    _register_kept(con, plan, name, key, module.make)
+    path = Path(str(module.__file__))
+    code = [each.read_bytes() for each in sorted(path.parent.glob(f"{path.stem}.*"))]
+    variables = [plan.series, str(plan.extract)]
+    key = digest(*code, *variables, *[f"{each} {keys[each]}" for each in made.reads])
+    _register_kept(con, plan, name, key, getattr(module, made.function))
     return key
 
 

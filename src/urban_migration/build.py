@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
     from urban_migration.checks import Finding
 
+EVALUATIONS = ("estimate_evaluation",)
+"""Published tables that say how good an estimate is."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -93,9 +96,12 @@ def inspect(
 
     findings = [finding for source in prepared.values() for finding in source.findings]
     con = assembled.con
-    for name in load_tables():
+    for name, spec in load_tables().items():
         suite = checks.load_suite(plan.expectations, name, extract=plan.extract)
-        found, withheld = checks.check_rows(suite, con.sql(f"from {name}").to_arrow_table())
+        wanted = {column for rule in suite.rows for column in rule.columns()} | {*spec.key}
+        columns = ", ".join(f'"{column}"' for column in spec.columns if column in wanted)
+        rows = con.sql(f"select {columns} from {name}").to_arrow_table() if suite.rows else None
+        found, withheld = checks.check_rows(suite, rows) if rows is not None else ([], [])
         if withheld:
             raise ProductError(f"expectations/{name}.yaml: a published table cannot withhold rows")
         findings += found + checks.check_derived(suite, con)
@@ -136,6 +142,10 @@ def publish(
     rows = {name: con.sql(f"from {name}").count("*").fetchall()[0][0] for name in load_tables()}
     sources = con.sql("from sources order by source_id").to_arrow_table().to_pylist()
     quarantine = con.sql("from quarantine order by all").to_arrow_table().to_pylist()
+    evaluations = {
+        name: con.sql(f"from {name} order by all").to_arrow_table().to_pylist()
+        for name in EVALUATIONS
+    }
 
     def report() -> tuple[dict[str, Any], str]:
         facts = quality.quality_json(
@@ -147,6 +157,7 @@ def publish(
             quarantine=quarantine,
             stale=plan.stale,
             blocks=[asdict(block) for block in assembled.blocks],
+            evaluations=evaluations,
         )
         return facts, quality.quality_html(facts)
 

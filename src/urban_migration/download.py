@@ -180,7 +180,9 @@ class Downloader:
             items = _Set(source, held, folder, self._client, watch, self._workers).collect()
         except DownloadError as error:
             stands = "The files had before stay in use." if old else "It was never had before."
-            if source.secret and isinstance(error, RefusedError):
+            if source.secret and source.secret_optional:
+                stands = f"{source.secret_help} {stands}"
+            elif source.secret and isinstance(error, RefusedError):
                 refused = f"The key in {source.secret} was not accepted. {source.secret_help}"
                 stands = f"{refused} {stands}"
             message = f"{source.id}: {error}. {stands}"
@@ -300,6 +302,7 @@ class _Set:
             part.url,
             download.max_bytes,
             download.headers,
+            download.query,
             squeeze=download.kind in ("csv", "json"),
             unpack=download.kind != "csv.gz",
             etag=known.etag if known else None,

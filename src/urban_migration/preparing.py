@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +90,14 @@ class Prepared:
     findings: Sequence[Finding]
     withheld: Sequence[Withheld]
     blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An experimental source that the release is made without, and why."""
+
+    source_id: str
+    reason: str
 
 
 def plan(
@@ -166,14 +174,19 @@ def readers(plan: Plan) -> Iterator[Executor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def prepare_source(plan: Plan, source_id: str, pool: Executor) -> Prepared:
+def prepare_source(plan: Plan, source_id: str, pool: Executor) -> Prepared | LeftOut:
     """Read one source (unless its content was read before) and check its rows.
 
     Raises :class:`ReadError` where a file is not as its reader expects, :class:`CheckError`
-    where a check blocks.
+    where a check blocks; an experimental source is left out instead.
     """
     try:
         return _checked(plan, source_id, _read(plan, source_id, pool))
+    except (ReadError, CheckError) as error:
+        if not all_sources()[source_id].experimental:
+            raise
+        problem = " ".join(str(error).split())
+        return LeftOut(source_id, f"experimental, and not as its documentation says: {problem}")
     except BrokenProcessPool:
         problem = "the process that read it was killed; the file may be damaged"
         raise ReadError(problem, file=source_id) from None
@@ -196,8 +209,28 @@ def _read(plan: Plan, source_id: str, pool: Executor) -> Tables:
     return load(source_id, folder)
 
 
-def prepare(plan: Plan, say: Say = silent) -> dict[str, Prepared]:
-    """Read and check every source, the largest first; checking runs beside parsing."""
+def sort_out(
+    plan: Plan, done: Sequence[Prepared | LeftOut], say: Say = silent
+) -> tuple[Plan, dict[str, Prepared]]:
+    """The sources that are ready, and the plan as if those left out had never been had."""
+    left_out = {one.source_id: one.reason for one in done if isinstance(one, LeftOut)}
+    for source_id, reason in left_out.items():
+        say(f"{source_id}: left out: {reason}")
+    ready = {one.source_id: one for one in done if isinstance(one, Prepared)}
+    fewer = replace(
+        plan,
+        files={source_id: files for source_id, files in plan.files.items() if source_id in ready},
+        absent={**plan.absent, **left_out},
+        withheld={**plan.withheld, **left_out},
+    )
+    return fewer, {source_id: ready[source_id] for source_id in fewer.files}
+
+
+def prepare(plan: Plan, say: Say = silent) -> tuple[Plan, dict[str, Prepared]]:
+    """Read and check every source, the largest first; checking runs beside parsing.
+
+    Returns the plan without the experimental sources that had to be left out.
+    """
     from urban_migration import checks
 
     def size(source_id: str) -> int:
@@ -210,13 +243,14 @@ def prepare(plan: Plan, say: Say = silent) -> dict[str, Prepared]:
             threads.submit(prepare_source, plan, source_id, pool): source_id
             for source_id in sorted(plan.files, key=size, reverse=True)
         }
-        ready = {}
+        done = []
         for future in as_completed(futures):
-            source_id = futures[future]
-            ready[source_id] = future.result()
-            rows = sum(table.num_rows for table in ready[source_id].tables.values())
-            say(f"{source_id}: {rows:,} rows read and checked")
-    return {source_id: ready[source_id] for source_id in plan.files}
+            result = future.result()
+            done.append(result)
+            if isinstance(result, Prepared):
+                rows = sum(table.num_rows for table in result.tables.values())
+                say(f"{futures[future]}: {rows:,} rows read and checked")
+    return sort_out(plan, done, say)
 
 
 def source_folder(plan: Plan, source_id: str) -> Path:
@@ -253,7 +287,24 @@ def _checked(plan: Plan, source_id: str, tables: Mapping[str, pa.Table]) -> Prep
         withheld += judged
     stop_at_blocks(findings)
     key = reader_key(source_id, plan.files[source_id])
-    return Prepared(source_id, key, tables, findings, withheld, blocks)
+    prepared = Prepared(source_id, key, tables, findings, withheld, blocks)
+    if all_sources()[source_id].experimental:
+        stop_at_blocks(_derived_alone(plan, prepared))
+    return prepared
+
+
+def _derived_alone(plan: Plan, source: Prepared) -> list[Finding]:
+    """What the suites of a source say of its tables together, before others depend on them."""
+    from urban_migration import assembly, checks
+
+    findings: list[Finding] = []
+    with assembly.only(source, [plan.files]) as con:
+        for name in source.tables:
+            suite = checks.load_suite(
+                plan.expectations, f"{source.source_id}.{name}", extract=plan.extract
+            )
+            findings += checks.check_derived(suite, con)
+    return findings
 
 
 def _implausible(

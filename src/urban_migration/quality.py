@@ -37,13 +37,15 @@ def quality_json(
     quarantine: Sequence[Mapping[str, Any]],
     stale: Mapping[str, str],
     blocks: Sequence[Mapping[str, Any]] = (),
+    evaluations: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     """Everything that the report says, as plain data.
 
     ``tables`` gives the rows of each published table; ``sources`` and ``quarantine`` are the rows
     of the published tables of these names; ``stale`` maps each source that could not be fetched
     now, and is used as it was, to the reason; ``blocks`` are the country-years of city figures that
-    are withheld as a whole.
+    are withheld as a whole; ``evaluations`` are the rows of published tables that say how good an
+    estimate is, by the table's name.
     """
     checks: dict[str, list[dict[str, Any]]] = {}
     for finding in findings:
@@ -83,6 +85,9 @@ def quality_json(
             ],
             "country_years": [dict(block) for block in blocks],
             "first_rows": [dict(row) for row in quarantine[:SHOWN]],
+        },
+        "evaluations": {
+            name: [dict(row) for row in found] for name, found in (evaluations or {}).items()
         },
         "checks": checks,
     }
@@ -176,6 +181,7 @@ def quality_html(quality: Mapping[str, Any]) -> str:
         _accounts(quality["sources"]),
         _warnings(quality["checks"]),
         _withheld(quality),
+        _evaluations(quality["evaluations"]),
         _tables(quality["tables"]),
         _checks(quality),
     ]
@@ -378,6 +384,24 @@ def _country_years(blocks: Sequence[Mapping[str, Any]]) -> str:
         "<p>Of these, country-years of city figures withheld as a whole, because too many of their "
         f'cities contradict the years around:</p>\n<ul class="places">{lines}</ul>\n'
     )
+
+
+def _evaluations(evaluations: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """How good estimates are: the rows of each table of that kind, under its name."""
+    found = {name: rows for name, rows in evaluations.items() if rows}
+    parts = ["<h2>How good the estimates are</h2>"] if found else []
+    for name, rows in found.items():
+        heads = "".join(f'<th scope="col">{escape(str(key))}</th>' for key in rows[0])
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>\n"
+            for row in rows
+        )
+        parts.append(
+            f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody>\n'
+            f"<caption>Table {escape(name)}; docs/methodology.md explains it.</caption>\n"
+            "</table></div>"
+        )
+    return "\n".join(parts)
 
 
 def _cell(row: Mapping[str, Any]) -> str:

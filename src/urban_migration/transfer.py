@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, quote_plus, urljoin, urlsplit
 
 import requests
 import urllib3
@@ -65,6 +65,7 @@ Progress = Callable[[ProgressEvent], None]
 class Wanted:
     """One file to ask for; with ``etag`` or ``last_modified``, only if it is another by now.
 
+    ``query`` goes with the address to the publisher alone: neither a redirect nor a message has it.
     ``squeeze`` asks for compressed transfer.  ``unpack`` undoes ``Content-Encoding``: not for
     .gz files, which some servers label with their own packing.
     """
@@ -72,11 +73,19 @@ class Wanted:
     name: str
     url: str
     max_bytes: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
     squeeze: bool = False
     unpack: bool = True
     etag: str | None = None
     last_modified: str | None = None
+
+    def without_query(self, text: str) -> str:
+        """A message as it may be shown: what another library says may quote the whole address."""
+        for value in self.query.values():
+            for form in (value, quote(value), quote_plus(value)):
+                text = text.replace(form, "(key)")
+        return text
 
     @property
     def condition(self) -> dict[str, str]:
@@ -264,14 +273,15 @@ class Client:
                     raise _refusal(response)
                 return self._receive(wanted, response, target, deadline, watch)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            reason = self._reason(error)
+            reason = wanted.without_query(self._reason(error))
+            cause = None if wanted.query else error  # its text may hold the whole address
             if isinstance(error, ValueError) or "CERTIFICATE_VERIFY_FAILED" in reason:
-                raise DownloadError(reason) from error
-            raise PassingError(reason) from error
+                raise DownloadError(reason) from cause
+            raise PassingError(reason) from cause
 
     def _open(self, wanted: Wanted, url: str, deadline: float, watch: Watch) -> requests.Response:
         """The answer at the end of all redirects; other hosts do not see the source's headers."""
-        first = self._host(url)
+        first, query = self._host(url), wanted.query
         for _ in range(MAX_REDIRECTS + 1):
             own = wanted.headers if self._host(url) == first else {}
             packing = "gzip" if wanted.squeeze else "identity"
@@ -279,6 +289,7 @@ class Client:
             watch.count(requests=1)
             response = self._session.get(
                 url,
+                params=query,
                 headers={**own, **wanted.condition, "Accept-Encoding": packing},
                 timeout=(self._timeout[0], read),
                 stream=True,
@@ -287,14 +298,15 @@ class Client:
             if not response.is_redirect:
                 return response
             response.close()
-            url = self._redirected(url, response.headers["Location"])
+            url, query = self._redirected(url, response.headers["Location"], wanted), {}
         raise DownloadError(f"redirects more than {MAX_REDIRECTS} times")
 
-    def _redirected(self, url: str, location: str) -> str:
+    def _redirected(self, url: str, location: str, wanted: Wanted) -> str:
         """Where a redirect leads: through the mirror too, if there is one."""
         target = urljoin(url, location)
         if not _is_http(target):
-            raise DownloadError(f"redirects to {target!r}, which is not on the web")
+            shown = wanted.without_query(repr(target))
+            raise DownloadError(f"redirects to {shown}, which is not on the web")
         if self._mirror and not target.startswith(f"{self._mirror}/"):
             return mirrored(target, self._mirror)
         return target

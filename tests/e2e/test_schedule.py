@@ -44,10 +44,10 @@ def processes_of(home: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_a_cron_schedule_fires_a_run_and_ends_with_all_its_processes(tmp_path: Path) -> None:
-    """Every five seconds, which a cron of six fields says."""
+    """Every five seconds: the sixth field of a cron is its seconds."""
     out, home = tmp_path / "processed", tmp_path / "prefect"
     running = start(
-        *("schedule", "--cron", "*/5 * * * * *", "--offline"),
+        *("schedule", "--cron", "* * * * * */5", "--offline"),
         *("--raw", tmp_path / "raw", "--out", out),
         env={"PREFECT_HOME": str(home), "PREFECT_RUNNER_POLL_FREQUENCY": "2"},
         preexec=os.setsid,
@@ -63,7 +63,7 @@ def test_a_cron_schedule_fires_a_run_and_ends_with_all_its_processes(tmp_path: P
             os.killpg(running.process.pid, signal.SIGKILL)
     assert fired, ended
     assert gone, processes_of(home)
-    assert "*/5 * * * * *" in ended.out + ended.err
+    assert "* * * * * */5" in ended.out + ended.err
     assert standing(out).startswith("umi-bundled-")
     if Path("/proc").is_dir():
         assert any("prefect server start" in command for command in alive)

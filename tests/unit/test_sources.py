@@ -122,7 +122,7 @@ def test_every_source_says_who_made_it_and_what_may_be_done_with_it() -> None:
         assert source.homepage.startswith("https://")
         assert all(download.url.startswith("https://") for download in source.downloads)
         for table in source.tables.values():
-            assert {*table.key, *table.code} <= table.columns.keys()
+            assert {*table.key, *table.code} <= {*table.schema().names}
 
 
 def test_required_sources() -> None:

@@ -97,7 +97,9 @@ export async function profile(app: HTMLElement): Promise<void> {
     slot(() => foreignBornFigure(all, site)),
     slot(() => cityOrigins(main)),
     slot(() => originsFigure(main)),
-    h("h2", { class: "part" }, `${[...new Set(all.map(({ country }) => country.name))].join(", ")}: the country around it`),
+    h("h2", { class: "part" }, unique(all).length > 1
+      ? `${unique(all).map((country) => country.name).join(", ")}: the countries around them`
+      : `${main.country.name}: the country around ${all.length > 1 ? "them" : "it"}`),
     main.country.notes && h("p", { class: "quiet" }, main.country.notes),
     slot(() => migrantsFigure(all)),
     slot(() => changeFigure(main)),
@@ -261,6 +263,7 @@ async function populationFigure(all: Profile[]): Promise<Child> {
       sources = [...new Set(sources)];
     }
   }
+  const withheld = only && all.length === 1 ? keptBack(only, (source) => sources.includes(source)) : [];
   const drawn = series.filter((line) => line.points.some((point) => isNumber(point.value)));
   if (!drawn.length) return note("This release has no population of this city.");
   const editions = series.length > all.length;
@@ -270,11 +273,11 @@ async function populationFigure(all: Profile[]): Promise<Child> {
     definition: editions
       ? "People at mid-year. The editions draw the city differently, so their lines are two cities of one name, not one that changed."
       : "People at mid-year, in one edition and definition for all years; years between the edition's five-year points are its own interpolation.",
-    signs: signsOf(drawn),
+    signs: [...signsOf(drawn), ...(withheld.length ? ["withheld" as const] : [])],
     sources,
     edition: years(drawn),
     summary: `Lines of population by year: ${drawn.map(told(people)).join("; ")}.`,
-    draw: (width) => charts.lines(drawn, { width, unit: "persons", zero: true }),
+    draw: (width) => charts.lines(drawn, { width, unit: "persons", zero: true, withheld }),
     rows: () => behind.filter((row) => row.population !== null),
     sql,
   });
@@ -373,16 +376,18 @@ async function foreignBornFigure(all: Profile[], site: Site): Promise<Child> {
       h("p", {}, `No source in this release counts the foreign-born people of ${all.map(({ city }) => city.name).join(", ")}, and none is estimated. National figures, further down, are never divided among cities.`));
   const cities = all.map(({ city }) => city.name).filter((name) => observed.some((row) => row.city === name) || band.some((row) => row.city === name));
   const missing = all.map(({ city }) => city.name).filter((name) => !cities.includes(name));
+  const kinds = [...new Set(observed.map((row) => row.series))];
+  const withheld = all.length === 1 ? keptBack(all[0]!, (source) => migrants.some((row) => row.source_id === source)) : [];
   const sources = [...new Set(migrants.map((row) => String(row.source_id)))].filter((one) => site.sources[one]);
   return figure({
     id: "foreign-born",
     title: "Foreign-born people",
-    definition: `Per cent of the city's people. Each source counts by a concept and a geography of its own: compare within one before comparing across.${missing.length ? ` No figure of ${missing.join(", ")}.` : ""}`,
-    signs: [...(observed.length ? ["observed" as const] : []), ...(band.length ? ["estimated" as const] : [])],
+    definition: `Per cent of the city's people. Each source counts by a concept and a geography of its own: compare within one before comparing across.${kinds.length === 1 ? ` Here: ${kinds[0]}.` : ""}${missing.length ? ` No figure of ${missing.join(", ")}.` : ""}`,
+    signs: [...(observed.length ? ["observed" as const] : []), ...(band.length ? ["estimated" as const] : []), ...(withheld.length ? ["withheld" as const] : [])],
     sources,
     edition: band.length ? "The estimate and its interval are this project's model: see the methodology." : "",
     summary: `Foreign-born share: ${[...observed].reverse().slice(0, 6).map((row) => `${row.city} ${percent(row.pct)} in ${row.year} (${row.series})`).join("; ") || "estimates only"}.`,
-    draw: (width) => charts.foreignBorn(observed, band, cities, width),
+    draw: (width) => charts.foreignBorn(observed, band, cities, withheld, width),
     rows: () => migrants.length
       ? migrants.filter((row) => row.origin === "all" && OBSERVED.includes(String(row.concept)))
       : all.flatMap(({ rows: own }) => pick(own, COLUMNS.filter((name) => name.startsWith("foreign_born") || ["city_id", "year"].includes(name))).filter((row) => row.foreign_born_pct !== null || row.foreign_born_estimate_pct !== null)),
@@ -390,6 +395,14 @@ async function foreignBornFigure(all: Profile[], site: Site): Promise<Child> {
       ? `select *\nfrom city_migrants\nwhere city_id in (${listed(ids)}) and origin = 'all'\n  and concept in (${listed(OBSERVED)})\norder by city_id, source_id, concept, year`
       : `select city_id, year, foreign_born_pct, foreign_born_concept, foreign_born_source_id,\n       foreign_born_estimate_pct, foreign_born_estimate_low_pct, foreign_born_estimate_high_pct\nfrom city_indicators\nwhere city_id in (${listed(ids)}) and coalesce(foreign_born_pct, foreign_born_estimate_pct) is not null\norder by city_id, year`,
   });
+}
+
+/** Years whose figure a check kept back, and why, once a year; of the sources that a chart shows. */
+function keptBack({ city, country }: Profile, of: (source: string) => boolean): charts.Withheld[] {
+  const found = new Map<number, string>();
+  for (const [year, , source, , reason] of country.withheld[city.id] ?? [])
+    if (year !== null && of(source) && !found.has(year)) found.set(year, reason);
+  return [...found].map(([year, reason]) => ({ year, reason })).sort((a, b) => a.year - b.year);
 }
 
 async function cityOrigins(main: Profile): Promise<Child> {
@@ -499,12 +512,17 @@ async function displacementFigure({ country }: Profile, site: Site): Promise<Chi
   })).filter(({ line }) => line.points.some((point) => point.value))
     .sort((a, b) => Math.max(...b.line.points.map((p) => p.value!)) - Math.max(...a.line.points.map((p) => p.value!))).slice(0, 5);
   if (!kept.length) return null;
+  // A line that lies on zero beside the largest says nothing; its figures are in the table.
+  const most = Math.max(...kept[0]!.line.points.map((point) => point.value!));
+  const left = kept.filter(({ line }) => Math.max(...line.points.map((point) => point.value!)) < most / 300);
+  kept.splice(kept.length - left.length);
   const columns = kept.map(({ column }) => column);
   const sources = [...new Set(kept.map(({ source }) => Object.keys(site.sources).find((id) => id.startsWith(source)) ?? source))];
   return figure({
     id: "displacement",
     title: `Displaced people in ${country.name}`,
-    definition: "People at the end of each year, as the agencies report them for the country. The groups overlap and come from different counts: do not add them up.",
+    definition: "People at the end of each year, as the agencies report them for the country. The groups overlap and come from different counts: do not add them up." +
+      (left.length ? ` Too few to be seen beside them: ${left.map(({ line }) => line.name).join(", ")}.` : ""),
     signs: ["observed"], sources, edition: years(kept.map(({ line }) => line)),
     summary: kept.map(({ line }) => told(people)(line)).join("; "),
     draw: (width) => charts.lines(kept.map(({ line }) => line), { width, unit: "persons", zero: true, dots: "small" }),
@@ -535,7 +553,7 @@ async function settingsFigure({ country }: Profile): Promise<Child> {
   const sums = new Map<string, number>();
   for (const [, setting, persons] of settings.rows) sums.set(setting, (sums.get(setting) ?? 0) + persons);
   const shown = [...sums].map(([name, value]) => ({ name, value })).sort((a, b) => b.value - a.value);
-  if (!shown.some((one) => one.value > 0)) return null;
+  if (!shown.some((one) => one.value > 0 && one.name !== "unknown")) return null;
   return figure({
     id: "settings",
     title: `Where displaced people in ${country.name} live, ${settings.year}`,

@@ -163,7 +163,7 @@ function filters(index: Index, atlas: Atlas, state: State, changed: () => void):
   const later = debounce(90, changed);
   const layer = () => atlas.layers.find((one) => one.id === state.colour);
   const tellYear = () => {
-    const projected = atlas.estimates_until !== null && state.year > atlas.estimates_until && !layer()?.national;
+    const projected = isProjected(layer(), state.year, atlas);
     shownYear.textContent = projected ? `${state.year}, projection` : String(state.year);
     slider.setAttribute("aria-valuetext", shownYear.textContent);
   };
@@ -188,7 +188,13 @@ function filters(index: Index, atlas: Atlas, state: State, changed: () => void):
 const nearest = (years: number[], year: number): number =>
   years.reduce((best, one) => (Math.abs(one - year) < Math.abs(best - year) ? one : best), years[0] ?? year);
 
+/** What the UN projects; other figures are observed, or end with their last year. */
+const isProjected = (layer: Layer | undefined, year: number, atlas: Atlas): boolean =>
+  atlas.estimates_until !== null && year > atlas.estimates_until &&
+  (layer?.source === "population" || layer?.id === "implied_net_migration_pct") && !layer.national;
+
 function sourcesOf(layer: Layer, series: string): string[] {
+  if (layer.sources) return layer.sources;
   const edition = `un_${series.replace("wup", "wup_")}`;
   if (layer.source === "population") return [edition];
   if (layer.id === "implied_net_migration_pct") return [edition, layer.source];
@@ -233,7 +239,7 @@ function legendOf(layer: Layer, year: number, paint: Paint, atlas: Atlas, shown:
       box.setAttribute(name, String(value));
     scale.append(box);
   }
-  const projected = atlas.estimates_until !== null && year > atlas.estimates_until && !layer.national;
+  const projected = isProjected(layer, year, atlas);
   return h("div", { class: "keyline" },
     h("h2", {}, `${layer.label}, ${year}`, projected && h("span", { class: "quiet" }, " (projection)")),
     h("p", { class: "ramp" }, h("span", {}, `${layer.diverging ? "≤ " : ""}${byUnit(paint.low, layer.unit)}`), scale,
@@ -306,12 +312,12 @@ function rankTable(shown: Shown[], layer: Layer, year: number, index: Index, sta
     h("h2", {}, `Ranking: ${layer.label}, ${year}`),
     h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of cities" }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "n" }, "#"), h("th", { scope: "col" }, "City"),
-        h("th", { scope: "col" }, "Country"), h("th", { scope: "col", class: "n" }, `Population ${year}`),
+        h("th", { scope: "col", class: "roomy" }, "Country"), h("th", { scope: "col", class: "n" }, `Population ${year}`),
         !same && h("th", { scope: "col", class: "n" }, layer.unit.startsWith("%") ? `${layer.label} (${layer.unit})` : layer.label))),
       h("tbody", {}, sorted.slice(0, state.rows).map(({ city, value, size }, at) =>
         h("tr", {}, h("td", { class: "n" }, at + 1),
           h("th", { scope: "row" }, h("a", { href: profile(city.id) }, city.name)),
-          h("td", {}, index.countries[city.country]?.[0] ?? city.country),
+          h("td", { class: "roomy" }, index.countries[city.country]?.[0] ?? city.country),
           h("td", { class: "n" }, people(size)),
           !same && h("td", { class: "n" }, byUnit(value, layer.unit).replace(/ %.*/, ""))))))),
     more(sorted.length, state, update));

@@ -26,7 +26,15 @@ SCHEMES: Mapping[str, Scheme] = {
     "eurostat_cities": "urban_audit_code",
 }
 """The column of the registry for a publisher's codes; other publishers' stand in `own_code`."""
-NAMES_FROM = ("un_wup_2025", "eurostat_cities", "us_acs", "statcan_census_2016", "abs_census_2021")
+NAMES_FROM = (
+    "un_wup_2025",
+    "eurostat_cities",
+    "us_acs",
+    "statcan_census_2016",
+    "abs_census_2021",
+    "ons_census_2021",
+    "oecd_fua",
+)
 """Whose name and code a new city gets, where several publishers count it; then by their ids."""
 
 

@@ -282,7 +282,7 @@ def _latest(tables: Tables) -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = defaultdict(dict)
     for name in names:
         for city_id, year, value in tables.rows(
-            f"select city_id, max(year), arg_max({name}, year) from city_indicators "
+            f"select city_id, max(year), arg_max({name}, year)::double from city_indicators "
             f"where {name} is not null and population_status is distinct from 'projection' "
             "group by city_id order by city_id"
         ):
@@ -492,11 +492,23 @@ def map_layers(
                 "diverging": layer.diverging,
                 "national": layer.national,
                 "modelled": layer.modelled,
+                **_row_sources(tables, layer),
                 **drawn,
             }
         )
         files[f"{layer.id}.f32"] = grid.tobytes()
     return about, files
+
+
+def _row_sources(tables: Tables, layer: Layer) -> dict[str, list[str]]:
+    """The sources of a layer whose rows name their own."""
+    if layer.source != "row" or not tables.has("city_indicators", "foreign_born_source_id"):
+        return {}
+    found = tables.rows(
+        f"select distinct foreign_born_source_id from city_indicators where {layer.id} is not null "
+        "and foreign_born_source_id is not null order by all"
+    )
+    return {"sources": [str(row[0]) for row in found]}
 
 
 def _drawn(

@@ -97,7 +97,7 @@ def build_site(
         for name, text in pages.render(facts).items():
             (staging / name).write_text(text, "utf-8")
         (staging / "sitemap.xml").write_text(_sitemap(facts), "utf-8")
-        robots = "User-agent: *\nAllow: /\n" + (f"Sitemap: {url}sitemap.xml\n" if url else "")
+        robots = _robots(url, private=bool(opened.descriptor.get("private")))
         (staging / "robots.txt").write_text(robots, "utf-8")
         size = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
         _put(staging, to)
@@ -375,6 +375,13 @@ def _footer(path: Path) -> int:
     with path.open("rb") as stream:
         stream.seek(-8, os.SEEK_END)
         return int.from_bytes(stream.read(4), "little") + 8
+
+
+def _robots(url: str | None, *, private: bool) -> str:
+    """Search engines are welcome, but for what must not be passed on."""
+    if private:
+        return "User-agent: *\nDisallow: /\n"
+    return "User-agent: *\nAllow: /\n" + (f"Sitemap: {url}sitemap.xml\n" if url else "")
 
 
 def _sitemap(facts: pages.Facts) -> str:

@@ -21,6 +21,9 @@ POLICY: Final = (
 )
 """No script but the site's own, no other host; WebAssembly is what the SQL engine is made of."""
 
+SCROLL: Final = '<div class="scroll" tabindex="0" role="group" aria-label="Table">'
+"""What a table wider than the screen scrolls in, with the keyboard too."""
+
 PAGES: Final[Mapping[str, tuple[str, str, str]]] = {
     "index": (
         "Find a city",
@@ -61,6 +64,16 @@ PAGES: Final[Mapping[str, tuple[str, str, str]]] = {
 """Title, description and name in the menu of each page, by file name without ``.html``."""
 
 
+ORDER: Final[Mapping[str, int]] = {
+    "city_indicators": -3,
+    "city_migrants": -2,
+    "cities": -1,
+    "sources": 1,
+    "quarantine": 2,
+}
+"""What most people come for is listed first, what explains it last."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the pages say of a release; gathered once by ``make``."""
@@ -89,7 +102,7 @@ class Facts:
     def resources(self) -> Sequence[Mapping[str, Any]]:
         """The tables as the release's descriptor lists them."""
         found: Sequence[Mapping[str, Any]] = self.descriptor.get("resources", ())
-        return found
+        return sorted(found, key=lambda table: ORDER.get(table["name"], 0))
 
 
 def render(facts: Facts) -> dict[str, str]:
@@ -138,6 +151,11 @@ def _page(facts: Facts, name: str, body: str) -> str:
         if facts.extract
         else ""
     )
+    if facts.descriptor.get("private"):
+        banner += (
+            '<p class="extract" role="note"><strong>Private release.</strong> It holds sources '
+            "whose licence forbids passing them on: this site is for yourself, not for others.</p>"
+        )
     created = str(facts.descriptor.get("created", ""))[:10]
     return f"""<!doctype html>
 <html lang="en">
@@ -256,7 +274,7 @@ def _index(facts: Facts) -> str:
         for number, city in enumerate(facts.cities[:50], 1)
     )
     table = (
-        '<div class="scroll"><table><caption>The largest cities; population as last estimated, '
+        f"{SCROLL}<table><caption>The largest cities; population as last estimated, "
         "not projected</caption><thead><tr>"
         '<th scope="col" class="n">#</th><th scope="col">City</th><th scope="col">Country</th>'
         '<th scope="col" class="n">Population</th><th scope="col" class="n">Year</th></tr></thead>'
@@ -347,10 +365,10 @@ def _downloads(facts: Facts) -> str:
 <p class="lede">Release <code>{escape(facts.release)}</code>. Cite the publisher of the figures,
 and the release id with it, so that others find the same numbers.</p>
 <section aria-labelledby="whole"><h2 id="whole">The whole release</h2>
-<div class="scroll"><table><thead><tr><th scope="col">File</th><th scope="col">What it is</th>
+{SCROLL}<table><thead><tr><th scope="col">File</th><th scope="col">What it is</th>
 <th scope="col" class="n">Size</th></tr></thead><tbody>{rows}</tbody></table></div>
 <p>To check what you downloaded, in the folder of the files:</p>
-<pre><code>sha256sum --check --ignore-missing SHA256SUMS</code></pre>
+<pre tabindex="0"><code>sha256sum --check --ignore-missing SHA256SUMS</code></pre>
 </section>
 <section aria-labelledby="tables"><h2 id="tables">Tables</h2>
 <p>One Parquet file per table. Names ending in <code>_pct</code> are percent from 0 to 100;
@@ -423,7 +441,8 @@ def _code(facts: Facts, name: str, path: str) -> str:
         ),
     ]
     return "".join(
-        f'<h4>{label}</h4><pre data-file="{escape(path)}"><code>{escape(code)}</code></pre>'
+        f'<h4>{label}</h4><pre tabindex="0" data-file="{escape(path)}">'
+        f"<code>{escape(code)}</code></pre>"
         for label, code in blocks
     )
 
@@ -442,7 +461,7 @@ def _changes(facts: Facts) -> str:
         parts.append(f"<p>Since <code>{escape(str(before))}</code>:</p>")
         if rows:
             parts.append(
-                '<div class="scroll"><table><thead><tr><th scope="col">Table</th>'
+                f'{SCROLL}<table><thead><tr><th scope="col">Table</th>'
                 '<th scope="col" class="n">Rows before</th><th scope="col" class="n">Rows now</th>'
                 f"</tr></thead><tbody>{rows}</tbody></table></div>"
             )
@@ -471,7 +490,7 @@ def _older(facts: Facts) -> str:
         for item in facts.older
     )
     return (
-        '<div class="scroll"><table><thead><tr><th scope="col">Release</th>'
+        f'{SCROLL}<table><thead><tr><th scope="col">Release</th>'
         '<th scope="col">Sources as of</th><th scope="col" class="n">Tables</th>'
         '<th scope="col" class="n">Rows</th><th scope="col">Files</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
@@ -491,7 +510,7 @@ def _sources(facts: Facts) -> str:
         for source_id, source in facts.sources.items()
     )
     return (
-        '<div class="scroll"><table class="wide"><thead><tr><th scope="col">Source</th>'
+        f'{SCROLL}<table class="wide"><thead><tr><th scope="col">Source</th>'
         '<th scope="col">Edition</th><th scope="col">Licence</th><th scope="col">Last change</th>'
         '<th scope="col">Last check</th><th scope="col">Cite as</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
@@ -541,7 +560,7 @@ def _described(table: Mapping[str, Any]) -> str:
 <p class="quiet">{_count(table.get("rows"))} rows, one per
 {escape(", ".join(key)) or "row of the source"}.{f" Sources: {sources}." if sources else ""}
 <a href="downloads.html#{escape(table["name"])}">Download</a></p>
-<div class="scroll"><table class="wide"><thead><tr><th scope="col">Column</th>
+{SCROLL}<table class="wide"><thead><tr><th scope="col">Column</th>
 <th scope="col">Type</th><th scope="col">Unit</th><th scope="col">What it is</th></tr></thead>
 <tbody>{rows}</tbody></table></div>
 </section>"""
@@ -585,21 +604,30 @@ which sources are stale, and what becomes of published claims when they are comp
 
 
 def _warnings(facts: Facts) -> str:
+    by_table = facts.quality.get("checks")
     found = [
         (table, check)
-        for table, checks in facts.quality.get("checks", {}).items()
-        for check in (checks if isinstance(checks, list) else ())
+        for table, checks in (by_table.items() if isinstance(by_table, dict) else ())
+        for check in checks
         if not check.get("success", True)
     ]
     if not found:
         return "<p>Every check passed.</p>"
     items = "".join(
         f"<li><p><code>{escape(str(table))}</code> {escape(str(check.get('statement', '')))}"
-        f' <span class="quiet">{_count(check.get("unexpected"))} rows do not; published as they '
-        f"stand.</span></p>{_examples(check.get('examples', ()))}</li>"
+        f'<br><span class="quiet">{_fate(check)}</span></p>'
+        f"{_examples(check.get('examples', ()))}</li>"
         for table, check in found
     )
     return f'<ul class="findings">{items}</ul>'
+
+
+def _fate(check: Mapping[str, Any]) -> str:
+    """How many rows failed a check, and what became of them."""
+    many = check.get("unexpected")
+    rows = f"Not so in {_count(many)} {'row' if many == 1 else 'rows'}" if many else "Not so"
+    warned = check.get("action") == "warn"
+    return f"{rows}; {'published as it stands' if warned else 'withheld'}."
 
 
 def _examples(examples: Iterable[Any]) -> str:
@@ -622,7 +650,7 @@ def _withheld(facts: Facts) -> str:
         for rule in rules
     )
     return (
-        '<div class="scroll"><table><thead><tr><th scope="col" class="n">Rows</th>'
+        f'{SCROLL}<table><thead><tr><th scope="col" class="n">Rows</th>'
         '<th scope="col">Source</th><th scope="col">Why</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
         '<p>Each of them, with its file and cell, is in the table <a href="downloads.html#'
@@ -653,7 +681,7 @@ def _fresh(facts: Facts) -> str:
             f'<td class="n">{_count(source.get("rows_quarantined"))}</td></tr>'
         )
     return (
-        '<div class="scroll"><table class="wide"><thead><tr><th scope="col">Source</th>'
+        f'{SCROLL}<table class="wide"><thead><tr><th scope="col">Source</th>'
         '<th scope="col">State</th><th scope="col">Last check</th><th scope="col">Last change</th>'
         '<th scope="col" class="n">Rows read</th><th scope="col" class="n">Published</th>'
         '<th scope="col" class="n">Unmatched</th><th scope="col" class="n">Withheld</th></tr>'
@@ -694,7 +722,7 @@ def _claims(facts: Facts) -> str:
     )
     return (
         f"<p>{len(facts.claims)} claims: {escape(summary)}.</p>"
-        '<div class="scroll"><table class="wide"><thead><tr><th scope="col">Claim</th>'
+        f'{SCROLL}<table class="wide"><thead><tr><th scope="col">Claim</th>'
         '<th scope="col" class="n">Published</th><th scope="col" class="n">Computed</th>'
         '<th scope="col">Unit</th><th scope="col">Verdict</th><th scope="col">Why</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
@@ -719,7 +747,9 @@ def _figure(value: Any) -> str:
 
 
 def _day(value: Any) -> str:
-    return escape(str(value)[:10]) if value else '<span class="quiet">not recorded</span>'
+    if not value:
+        return '<span class="quiet">not recorded</span>'
+    return f'<span class="day">{escape(str(value)[:10])}</span>'
 
 
 def _bytes(value: Any) -> str:

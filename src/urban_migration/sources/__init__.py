@@ -30,6 +30,9 @@ MODULES = (
     "idmc_displacement",
     "iom_missing_migrants",
     "iom_dtm",
+    "us_acs_metro",
+    "ons_census_2021",
+    "oecd_fua",
 )
 
 

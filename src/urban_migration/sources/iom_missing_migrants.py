@@ -96,7 +96,7 @@ def read(files: Files) -> Tables:
 
 
 def _incidents(name: str, year: int, records: Any) -> pa.Table:
-    if not isinstance(records, list) or not records:
+    if not isinstance(records, list):
         raise ReadError("the file is not a list of incidents", file=name)
     use = ["web_id", "reported_date", COORDINATES, *NUMBERS.values(), *TEXTS.values()]
     grid = records_grid(name, records, use=use, ignore=IGNORED)

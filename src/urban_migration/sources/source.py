@@ -32,7 +32,8 @@ class Download:
     ``file`` is its name in the raw store.  A paged download has ``{page}`` in ``file`` and
     ``url``, and ``pages`` names the JSON member that says how many pages there are.  ``kind``
     is checked by content; ``max_bytes`` bounds what is accepted.  A header may hold the name of
-    the source's ``secret`` in braces, in place of the user's key.
+    the source's ``secret`` in braces, in place of the user's key; so may ``query``, parameters
+    that are sent with the address and stand in no lock, log or message.
     """
 
     file: str
@@ -41,6 +42,7 @@ class Download:
     max_bytes: int = 64 * 2**20
     pages: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,11 @@ class Source:
     """A publisher's dataset: who, under which licence, which files, which tidy tables.
 
     ``secret`` names the environment variable of a key that each user gets from the publisher
-    (``secret_help`` says where); without it the source is off, and :func:`with_secret` puts it
-    in.  Figures that are not ``redistributable`` stay out of releases unless the user asks for a
-    private one.  The layout of an ``experimental`` source is known from documentation alone.
+    (``secret_help`` says where); without it the source is off, unless the ``secret_optional``, and
+    :func:`with_secret` puts it in.  Figures that are not ``redistributable`` stay out of releases
+    unless the user asks for a private one.  The layout of an ``experimental`` source is known
+    from documentation alone: where its files cannot be read or its checks block, the release is
+    made without it.
     """
 
     id: str
@@ -104,27 +108,45 @@ class Source:
     required: bool = False
     secret: str | None = None
     secret_help: str = ""
+    secret_optional: bool = False
     redistributable: bool = True
     experimental: bool = False
 
 
 def with_secret(source: Source, key: str | None) -> Source | None:
-    """The source with the user's key in its headers, or None where it needs one and has none.
+    """The source with the user's key in its requests, or None where it needs one and has none.
 
     Raises :class:`UsageError` for a key that no header can hold; the key is never in a message.
     """
     if source.secret is None:
         return source
+    blank = "{" + source.secret + "}"
     if not key:
-        return None
+        return _without_secret(source, blank) if source.secret_optional else None
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise UsageError(
             f"{source.id}: {source.secret} is set, and is no key (it has blanks, line breaks or "
             f"letters that no key has). {source.secret_help}"
         )
-    blank = "{" + source.secret + "}"
     downloads = [
-        replace(each, headers={k: v.replace(blank, key) for k, v in each.headers.items()})
+        replace(
+            each,
+            headers={name: text.replace(blank, key) for name, text in each.headers.items()},
+            query={name: text.replace(blank, key) for name, text in each.query.items()},
+        )
+        for each in source.downloads
+    ]
+    return replace(source, downloads=tuple(downloads))
+
+
+def _without_secret(source: Source, blank: str) -> Source:
+    """The source without the headers and parameters that would hold the key."""
+    downloads = [
+        replace(
+            each,
+            headers={name: text for name, text in each.headers.items() if blank not in text},
+            query={name: text for name, text in each.query.items() if blank not in text},
+        )
         for each in source.downloads
     ]
     return replace(source, downloads=tuple(downloads))

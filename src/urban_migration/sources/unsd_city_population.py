@@ -78,8 +78,8 @@ TABLES = {
 
 def read(files: Files) -> Tables:
     """One row per city and city type; its population by year."""
-    member = _member(files[ARCHIVE].name, files)
-    data, notes = _split(member, zip_members(files[ARCHIVE], [member])[member])
+    member = member_of(files[ARCHIVE].name, files)
+    data, notes = split(member, zip_members(files[ARCHIVE], [member])[member])
     grid = csv_grid(
         member,
         data,
@@ -95,7 +95,7 @@ def read(files: Files) -> Tables:
         ],
         ignore={},
     )
-    _check_notes(grid, _note_ids(member, notes, len(grid) + 2))
+    _check_notes(grid, note_ids(member, notes, len(grid) + 2))
     for column, value in CONSTANT.items():
         _known(grid, column, (value,))
     codes = ["|".join(parts) for parts in zip(*map(grid.required_text, CODE), strict=True)]
@@ -125,7 +125,7 @@ def read(files: Files) -> Tables:
 # ------------------------------------------------------------------ the file
 
 
-def _member(name: str, files: Files) -> str:
+def member_of(name: str, files: Files) -> str:
     """The name of the export within the archive."""
     try:
         with zipfile.ZipFile(files[ARCHIVE]) as archive:
@@ -139,7 +139,7 @@ def _member(name: str, files: Files) -> str:
     return found[0]
 
 
-def _split(member: str, content: bytes) -> tuple[bytes, bytes]:
+def split(member: str, content: bytes) -> tuple[bytes, bytes]:
     """The data and the footnotes below it; without these the export was cut short."""
     parts = NOTES.split(content, maxsplit=1)
     if len(parts) != 2:
@@ -148,7 +148,7 @@ def _split(member: str, content: bytes) -> tuple[bytes, bytes]:
     return parts[0], parts[1]
 
 
-def _note_ids(member: str, content: bytes, row: int) -> set[str]:
+def note_ids(member: str, content: bytes, row: int) -> set[str]:
     """The numbers of the footnotes; ``row`` is that of the blank line before their header."""
     ids: set[str] = set()
     lines = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""))

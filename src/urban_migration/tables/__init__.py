@@ -27,17 +27,46 @@ FOLDER = Path(__file__).parent
 class Made:
     """A relation that Python makes between two tables: ``make(con)`` of a module.
 
-    ``reads`` names what it reads, published tables and ``<source>.<table>``, as a table's SQL does.
+    ``reads`` names what it reads, published tables and ``<source>.<table>``, as a table's SQL does;
+    ``function`` is the one of the module that makes it.
     """
 
     module: str
     reads: tuple[str, ...]
+    function: str = "make"
 
+
+COUNTED = (
+    "cities",
+    "countries",
+    "city_migrants",
+    "city_population",
+    "country_migration",
+    "indicator_borders",
+)
+
+
+CLAIMED = (
+    "cities",
+    "city_groups",
+    "city_indicators",
+    "city_migrants",
+    "city_population",
+    "countries",
+    "country_migration",
+    "country_urbanization",
+    "displacement_origins",
+    "displacement_settings",
+    "displacement_totals",
+)
 
 MADE: Mapping[str, Made] = {
     "city_distances": Made(
         "urban_migration.places.distances", ("cities", "iom_missing_migrants.incidents")
     ),
+    "city_estimates": Made("urban_migration.indicators.estimates", COUNTED),
+    "estimate_errors": Made("urban_migration.indicators.estimates", COUNTED, "evaluate"),
+    "claims_computed": Made("urban_migration.indicators.claims", CLAIMED),
 }
 """What SQL cannot say well, by the name under which a table's SQL reads it."""
 

@@ -5,14 +5,18 @@ registry as (select * from place_cities),
 wup2018 as (select * from un_wup_2018.cities),
 wup2025 as (select * from un_wup_2025.cities),
 gazetteer as (select * from geonames.cities_as_read),
-own_places as (
+places_found as (  -- its own place, or that of a UN city of a file that is not here
     select matches.city_id, places.latitude, places.longitude
     from place_matches as matches
     join source_places as places using (source_id, source_code)
-    where matches.status = 'own'
+    where matches.city_id is not null
     qualify row_number() over (
         partition by matches.city_id
-        order by places.latitude is null, matches.source_id, matches.source_code
+        order by
+            matches.status <> 'own',
+            places.latitude is null,
+            matches.source_id,
+            matches.source_code
     ) = 1
 ),
 corrections as (
@@ -34,14 +38,14 @@ select
         corrections.latitude,
         wup2018.latitude,
         wup2025.latitude,
-        own_places.latitude,
+        places_found.latitude,
         gazetteer.latitude
     ) as latitude,
     coalesce(
         corrections.longitude,
         wup2018.longitude,
         wup2025.longitude,
-        own_places.longitude,
+        places_found.longitude,
         gazetteer.longitude
     ) as longitude,
     corrections.latitude is not null as coordinates_corrected,
@@ -58,7 +62,7 @@ select
 from registry
 left join wup2018 on wup2018.city_code = registry.wup2018_code
 left join wup2025 on wup2025.city_code = registry.wup2025_code
-left join own_places using (city_id)
+left join places_found using (city_id)
 left join gazetteer on gazetteer.geonames_id = registry.geonames_id
 left join corrections
     on corrections.wup2018_code = wup2018.city_code
@@ -67,4 +71,4 @@ left join corrections
 where
     wup2018.city_code is not null
     or wup2025.city_code is not null
-    or own_places.city_id is not null
+    or places_found.city_id is not null

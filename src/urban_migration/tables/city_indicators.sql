@@ -104,7 +104,9 @@ growth as (
         case
             when now.population > 0 and before.population > 0
                 then 100 * ln(now.population / before.population) / 5
-        end as population_growth_pct
+        end as population_growth_pct,
+        now.population as population,
+        before.population as population_before
     from city_years as now
     join city_years as before
         on before.city_id = now.city_id
@@ -154,14 +156,28 @@ select
     increase.natural_increase_pct as country_natural_increase_pct,
     migration.net_migration_per_1000 as country_net_migration_per_1000,
     growth.population_growth_pct - increase.natural_increase_pct as implied_net_migration_pct,
+    case
+        when growth.population_growth_pct is not null
+            then cast(
+                round(
+                    growth.population
+                    - growth.population_before * exp(5 * increase.natural_increase_pct / 100)
+                ) as bigint
+            )
+    end as implied_net_migration_persons,
     observed.migrants as foreign_born,
     observed.migrants_pct as foreign_born_pct,
     observed.concept as foreign_born_concept,
     observed.source_id as foreign_born_source_id,
     observed.geography as foreign_born_geography,
-    cast(null as double) as foreign_born_estimate_pct,
-    cast(null as double) as foreign_born_estimate_low_pct,
-    cast(null as double) as foreign_born_estimate_high_pct
+    estimates.estimate_pct as foreign_born_estimate_pct,
+    estimates.low_pct as foreign_born_estimate_low_pct,
+    estimates.high_pct as foreign_born_estimate_high_pct,
+    case
+        when estimates.note is not null then estimates.note
+        when city_years.series <> getvariable('series') then 'not_in_series'
+        else 'year_outside_domain'
+    end as foreign_born_estimate_note
 from city_years
 join cities using (city_id)
 join countries using (country_iso3)
@@ -171,3 +187,4 @@ left join five_years_of_increase as increase using (country_iso3, year)
 left join growth using (city_id, year)
 left join ranks using (city_id, year)
 left join observed using (city_id, year)
+left join city_estimates as estimates using (city_id, year)
