@@ -112,7 +112,9 @@ def download(source_id: str, raw: Path, downloader: Downloader, unlock: Unlock) 
 
 
 @task(task_run_name="read and check {source_id}", cache_policy=NO_CACHE)
-def read_and_check(source_id: str, plan: build.Plan, pool: Executor) -> build.Prepared:
+def read_and_check(
+    source_id: str, plan: build.Plan, pool: Executor
+) -> build.Prepared | preparing.LeftOut:
     """Read one source into tidy tables, unless its content was read before, and check its rows."""
     return preparing.prepare_source(plan, source_id, pool)
 
@@ -245,7 +247,7 @@ def _build(plan: build.Plan, staging: Path, keep: int | None, say: Say) -> build
             read_and_check.submit(source_id, quote(plan), quote(pool)) for source_id in plan.files
         ]
         done = [_result(future) for future in reading]
-    prepared = {source.source_id: source for source in done}
+    plan, prepared = preparing.sort_out(plan, done, say)
     assembled = build_tables(quote(plan), quote(prepared), quote(say))
     findings = check(quote(plan), quote(prepared), quote(assembled), quote(say))
     return publish(quote(plan), quote(assembled), quote(findings), staging, keep)
@@ -266,17 +268,22 @@ def _fetch(
             return RawStore(order.bundled), []
         return raw, []
     wanted = order.sources or tuple(all_sources())
-    patient = download.with_options(
-        retries=order.download_retries, retry_delay_seconds=order.retry_delay_seconds
-    )
     futures = {
-        source_id: patient.submit(source_id, quote(order.raw), quote(downloader), quote(unlock))
+        source_id: _patient(source_id, order).submit(
+            source_id, quote(order.raw), quote(downloader), quote(unlock)
+        )
         for source_id in wanted
         if source_id not in off
     }
     outcomes = [_downloaded(future) for future in futures.values()]
     release.note_downloads(order.out, outcomes)
     return raw, outcomes
+
+
+def _patient(source_id: str, order: Order) -> Any:
+    """The task that tries again later; nobody waits for an experimental source."""
+    retries = 0 if get_source(source_id).experimental else order.download_retries
+    return download.with_options(retries=retries, retry_delay_seconds=order.retry_delay_seconds)
 
 
 def _downloaded(future: PrefectFuture[Outcome]) -> Outcome:

@@ -7,14 +7,15 @@ nothing on the short-lived server that a single run makes for itself.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 from urllib.error import URLError
@@ -23,7 +24,7 @@ from urllib.request import urlopen
 from urban_migration.errors import ProductError, UsageError
 
 START_SECONDS = 120.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 5.0
 
 
 def serve(cron: str, parameters: dict[str, Any], say: Callable[[str], None] = print) -> None:
@@ -33,38 +34,38 @@ def serve(cron: str, parameters: dict[str, Any], say: Callable[[str], None] = pr
     is none, :class:`ProductError` when the scheduler's server does not start.
     """
     signal.signal(signal.SIGTERM, _stop)
-    with _server() as ready:
-        from prefect._vendor.croniter import croniter
+    ready = _server()
+    from prefect._vendor.croniter import croniter
 
-        if not croniter.is_valid(cron):
-            raise UsageError(f"{cron!r} is no cron expression, such as '0 6 1 * *'")
-        from flows.refresh import scheduled_refresh
+    if not croniter.is_valid(cron):
+        raise UsageError(f"{cron!r} is no cron expression, such as '0 6 1 * *'")
+    from flows.refresh import scheduled_refresh
 
-        ready()
-        say(f"refreshing whenever {cron!r} says (UTC), until stopped")
-        with suppress(KeyboardInterrupt):
-            scheduled_refresh.serve(
-                name="refresh",
-                cron=cron,
-                parameters=parameters,
-                limit=1,
-                print_starting_message=False,
-            )
+    ready()
+    say(f"refreshing whenever {cron!r} says (UTC), until stopped")
+    with suppress(KeyboardInterrupt):
+        scheduled_refresh.serve(
+            name="refresh",
+            cron=cron,
+            parameters=parameters,
+            limit=1,
+            print_starting_message=False,
+        )
 
 
 def _stop(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-@contextmanager
-def _server() -> Iterator[Callable[[], None]]:
-    """The server that the environment names, or one of our own for as long as the block.
+def _server() -> Callable[[], None]:
+    """See to a server, the one that the environment names or one of our own.
 
-    It starts meanwhile; call what is given to wait for it.
+    It starts meanwhile; call what is returned to wait for it.  Call this before Prefect is
+    imported: then ours ends after Prefect's last messages to it, which otherwise try for a minute
+    to reach a server that is gone.
     """
     if os.environ.get("PREFECT_API_URL"):
-        yield lambda: None
-        return
+        return lambda: None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -76,12 +77,9 @@ def _server() -> Iterator[Callable[[], None]]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    atexit.register(_end, server)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-    try:
-        yield lambda: _await(server, f"http://127.0.0.1:{port}/api/health")
-    finally:
-        os.environ.pop("PREFECT_API_URL", None)
-        _end(server)
+    return lambda: _await(server, f"http://127.0.0.1:{port}/api/health")
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

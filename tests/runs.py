@@ -246,9 +246,9 @@ class Mirror:
 
 
 def _as_served(path: Path) -> bytes:
-    """The bytes of a file; the extract keeps JSON compressed, which no API answers with."""
+    """The bytes of a file; the extract keeps text compressed under names that do not say so."""
     content = path.read_bytes()
-    packed = path.suffix == ".json" and content.startswith(b"\x1f\x8b")
+    packed = path.suffix != ".gz" and content.startswith(b"\x1f\x8b")
     return gzip.decompress(content) if packed else content
 
 

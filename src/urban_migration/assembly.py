@@ -78,7 +78,7 @@ def assemble(plan: Plan, prepared: Mapping[str, Prepared], say: Say = silent) ->
 
     accounts = [_account(con, source_id, prepared) for source_id in all_sources()]
     registers = {
-        "source_register": _source_register(plan, accounts),
+        "source_register": _source_register(plan, accounts, _coverage(con)),
         "withheld": _withheld_register(prepared),
     }
     for name, register in registers.items():
@@ -313,7 +313,15 @@ def _unaccounted(con: duckdb.DuckDBPyConnection, relation: str, lands: str, unma
     )
 
 
-def _source_register(plan: Plan, accounts: Sequence[Mapping[str, Any]]) -> pa.Table:
+def _coverage(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    """How much of each source of city figures is about known cities, by the source's id."""
+    found = con.sql((PLACES / "coverage.sql").read_text("utf-8")).to_arrow_table().to_pylist()
+    return {row.pop("source_id"): row for row in found}
+
+
+def _source_register(
+    plan: Plan, accounts: Sequence[Mapping[str, Any]], coverage: Mapping[str, Mapping[str, int]]
+) -> pa.Table:
     """One row per registered source, as the published table ``sources`` has it."""
     import pyarrow as pa
 
@@ -325,6 +333,7 @@ def _source_register(plan: Plan, accounts: Sequence[Mapping[str, Any]]) -> pa.Ta
         rows.append(
             {
                 **account,
+                **coverage.get(source.id, {}),
                 **{
                     name: getattr(source, name)
                     for name in ("title", "publisher", "licence", "licence_url", "citation")

@@ -7,6 +7,7 @@ runs all of them; the flow runs them as tasks.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +82,18 @@ def nothing_new(plan: Plan) -> Outcome | None:
         release.verify(folder)
     except ProductError:
         return None
-    return Outcome(False, folder.name, folder, plan.extract, withheld=plan.withheld)
+    withheld = {**plan.withheld, **_left_out(plan, folder)}
+    return Outcome(False, folder.name, folder, plan.extract, withheld=withheld)
+
+
+def _left_out(plan: Plan, folder: Path) -> dict[str, str]:
+    """Sources that are in the raw store and that the release says it is made without."""
+    quality = json.loads((folder / "quality.json").read_text("utf-8"))
+    return {
+        source["source_id"]: source["problem"]
+        for source in quality["sources"]
+        if source["source_id"] in plan.files and source["state"] == "missing" and source["problem"]
+    }
 
 
 def inspect(
@@ -251,7 +263,7 @@ def build(
         standing = nothing_new(todo)
         if standing:
             return standing
-        prepared = prepare(todo, say)
+        todo, prepared = prepare(todo, say)
         assembled = assemble(todo, prepared, say)
         with ThreadPoolExecutor(1) as side:
             checked = side.submit(inspect, todo, prepared, assembled, say)

@@ -312,6 +312,50 @@ def sources(
 
 
 @app.command(rich_help_panel=READING)
+def city(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A city: its name, 'name, country', or its id.")
+    ],
+    release: ReleaseOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one city on one screen, with where each number comes from.
+
+    Spelling and diacritics are forgiven; a name of several cities lists them.
+    """
+    from urban_migration import profile, render
+
+    opened = open_release(release, out)
+    found = profile.gather(opened, profile.find(opened, name))
+    if as_json:
+        render.print_json({**opened.about(), **found})
+        return
+    blocks = profile.BLOCKS if render.encodes(profile.BLOCKS) else profile.PLAIN_BLOCKS
+    render.show_lines(profile.lines(found, render.width(), blocks))
+    _note_extract(opened)
+
+
+@app.command(rich_help_panel=READING)
+def claims(
+    release: ReleaseOption = None, out: OutOption = None, as_json: JsonOption = False
+) -> None:
+    """List figures that documents repeat, recomputed from this release, and what holds."""
+    from urban_migration import render
+    from urban_migration.query import run
+
+    opened = open_release(release, out)
+    if "claims" not in opened.tables:
+        raise UsageError(f"release {opened.id} is from before claims were checked.")
+    result = run(opened.folder, "from claims order by claim_id")
+    found = [dict(zip(result.columns, row, strict=True)) for row in result.rows()]
+    if as_json:
+        render.print_json({**opened.about(), "claims": found})
+    else:
+        render.show_claims(opened.headline(), found, _screen())
+
+
+@app.command(rich_help_panel=READING)
 def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help="Id or folder of a release.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Id or folder of another one.")],
@@ -585,7 +629,7 @@ def register(raw: RawOption = None, out: OutOption = None) -> None:
 
     order = _order(raw, out)
     plan = preparing.plan(RawStore(order["raw"]), order["out"], order["expectations"])
-    prepared = preparing.prepare(plan, _note)
+    plan, prepared = preparing.prepare(plan, _note)
     known = registry.read_registry()
     con, _ = assembly.relations(plan, prepared)
     grown, unneeded = crosswalk.grow(con, known)

@@ -135,7 +135,14 @@ def _cut_unsd(files: Files, selection: Selection) -> dict[str, Cut]:
     member = unsd_city_population.member_of(files[name].name, files)
     data, notes = unsd_city_population.split(member, zip_members(files[name], [member])[member])
     cities = selection.codes["unsd_city_population"]
-    part = part_of_csv(data, keep=lambda row: f"{row['Country or Area']}|{row['City']}" in cities)
+    left_out = selection.left_out.get("unsd_city_population", ())
+    part = part_of_csv(
+        data,
+        keep=lambda row: (
+            f"{row['Country or Area']}|{row['City']}" in cities
+            and (row["Country or Area"], int(row["Year"])) not in left_out
+        ),
+    )
     found = {f"{row['Country or Area']}|{row['City']}" for row in part.rows}
     _refuse_missing(name, set(cities) - found)
     width = len(unsd_city_population.CODE) + 8

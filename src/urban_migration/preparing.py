@@ -99,6 +99,12 @@ class LeftOut:
     source_id: str
     reason: str
 
+    @classmethod
+    def because(cls, source_id: str, error: Exception) -> LeftOut:
+        """Left out for what was found in its files."""
+        problem = " ".join(str(error).split())
+        return cls(source_id, f"experimental, and not as its documentation says: {problem}")
+
 
 def plan(
     raw: RawStore,
@@ -185,8 +191,7 @@ def prepare_source(plan: Plan, source_id: str, pool: Executor) -> Prepared | Lef
     except (ReadError, CheckError) as error:
         if not all_sources()[source_id].experimental:
             raise
-        problem = " ".join(str(error).split())
-        return LeftOut(source_id, f"experimental, and not as its documentation says: {problem}")
+        return LeftOut.because(source_id, error)
     except BrokenProcessPool:
         problem = "the process that read it was killed; the file may be damaged"
         raise ReadError(problem, file=source_id) from None
@@ -213,10 +218,12 @@ def sort_out(
     plan: Plan, done: Sequence[Prepared | LeftOut], say: Say = silent
 ) -> tuple[Plan, dict[str, Prepared]]:
     """The sources that are ready, and the plan as if those left out had never been had."""
-    left_out = {one.source_id: one.reason for one in done if isinstance(one, LeftOut)}
+    ready = {one.source_id: one for one in done if isinstance(one, Prepared)}
+    failed = [*(one for one in done if isinstance(one, LeftOut)), *_contradictory(plan, ready)]
+    left_out = {one.source_id: one.reason for one in failed}
     for source_id, reason in left_out.items():
         say(f"{source_id}: left out: {reason}")
-    ready = {one.source_id: one for one in done if isinstance(one, Prepared)}
+        ready.pop(source_id, None)
     fewer = replace(
         plan,
         files={source_id: files for source_id, files in plan.files.items() if source_id in ready},
@@ -224,6 +231,24 @@ def sort_out(
         withheld={**plan.withheld, **left_out},
     )
     return fewer, {source_id: ready[source_id] for source_id in fewer.files}
+
+
+def _contradictory(plan: Plan, ready: Mapping[str, Prepared]) -> Iterator[LeftOut]:
+    """Experimental sources whose tables, taken together, block; asked before any is published."""
+    from urban_migration import assembly, checks
+
+    experimental = [name for name in ready if all_sources()[name].experimental]
+    if not experimental:
+        return
+    con, _ = assembly.relations(plan, ready)
+    for source_id in experimental:
+        suites = [f"{source_id}.{name}" for name in ready[source_id].tables]
+        try:
+            for suite in suites:
+                loaded = checks.load_suite(plan.expectations, suite, extract=plan.extract)
+                stop_at_blocks(checks.check_derived(loaded, con))
+        except CheckError as error:
+            yield LeftOut.because(source_id, error)
 
 
 def prepare(plan: Plan, say: Say = silent) -> tuple[Plan, dict[str, Prepared]]:
@@ -287,24 +312,7 @@ def _checked(plan: Plan, source_id: str, tables: Mapping[str, pa.Table]) -> Prep
         withheld += judged
     stop_at_blocks(findings)
     key = reader_key(source_id, plan.files[source_id])
-    prepared = Prepared(source_id, key, tables, findings, withheld, blocks)
-    if all_sources()[source_id].experimental:
-        stop_at_blocks(_derived_alone(plan, prepared))
-    return prepared
-
-
-def _derived_alone(plan: Plan, source: Prepared) -> list[Finding]:
-    """What the suites of a source say of its tables together, before others depend on them."""
-    from urban_migration import assembly, checks
-
-    findings: list[Finding] = []
-    with assembly.only(source, [plan.files]) as con:
-        for name in source.tables:
-            suite = checks.load_suite(
-                plan.expectations, f"{source.source_id}.{name}", extract=plan.extract
-            )
-            findings += checks.check_derived(suite, con)
-    return findings
+    return Prepared(source_id, key, tables, findings, withheld, blocks)
 
 
 def _implausible(

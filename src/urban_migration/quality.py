@@ -109,7 +109,7 @@ def _source(source: Mapping[str, Any], stale: Mapping[str, str]) -> dict[str, An
         },
         "required": source["required"],
         "state": state,
-        "problem": stale.get(source_id),
+        "problem": stale.get(source_id) or source.get("absence"),
         "first_seen": source["first_seen"],
         "files": len(files),
         "rows_read": source["rows_read"],
@@ -397,7 +397,8 @@ def _evaluations(evaluations: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             for row in rows
         )
         parts.append(
-            f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody>\n'
+            f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n'
+            f"<tbody>\n{body}</tbody>\n"
             f"<caption>Table {escape(name)}; docs/methodology.md explains it.</caption>\n"
             "</table></div>"
         )

@@ -233,6 +233,80 @@ def show_sources(
         for source in sources
     ]
     grid(["source", *fates], rows, right=range(1, 6), screen=screen)
+    covered = [source for source in sources if source.get("places")]
+    if covered:
+        _paragraph("\nCities: how much is about known ones", screen, style="bold")
+        headers = ["source", "places", "matched", "%", "people", "matched", "%"]
+        grid(headers, map(_coverage, covered), right=range(1, 7), screen=screen)
+
+
+def _coverage(source: Mapping[str, Any]) -> list[str]:
+    cells = [str(source["source_id"])]
+    for name in ("places", "people"):
+        every, matched = source.get(name), source.get(f"{name}_matched")
+        share = f"{100 * (matched or 0) / every:.0f}" if every else NULL
+        cells += [count_text(every), count_text(matched), share]
+    return cells
+
+
+def width() -> int:
+    """Columns of text: those of the terminal up to a measure that reads, 100 in a pipe."""
+    return min(console().width, 120) if on_terminal() else 100
+
+
+def encodes(signs: str) -> bool:
+    """Whether standard output can show these signs."""
+    try:
+        signs.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines of text; control characters are spelt."""
+    sys.stdout.writelines(f"{line.translate(_FORMATTER)}\n" for line in lines)
+
+
+def show_claims(headline: str, claims: Sequence[Mapping[str, Any]], screen: Console | None) -> None:
+    """Print each claim with its figures and verdict under its document, then how many hold."""
+    _paragraph(headline, screen)
+    for document in dict.fromkeys(claim["document"] for claim in claims):
+        _paragraph(f"\n{document}", screen, style="bold")
+        for claim in claims:
+            if claim["document"] == document:
+                _show_claim(claim, screen)
+    verdicts = [str(claim["verdict"]) for claim in claims]
+    tally = [
+        f"{verdicts.count(verdict)} {verdict.replace('_', ' ')}"
+        for verdict in ("reproduced", "revised", "not_reproducible")
+    ]
+    _paragraph(f"\n{len(claims)} claims: {', '.join(tally)}", screen, style="bold")
+    _paragraph(
+        "Each has its query in the column sql of the table claims: urban-migration sql runs it.",
+        screen,
+    )
+
+
+def _show_claim(claim: Mapping[str, Any], screen: Console | None) -> None:
+    low, high = claim["computed_low"], claim["computed_high"]
+    computed = _amount(claim["computed_value"])
+    if claim["computed_value"] is None and low is not None:
+        bounds = (_amount(low), _amount(high))
+        computed = f"at least {bounds[0]}" if high is None else " to ".join(bounds)
+    figures = [f"published {_amount(claim['published_value'])}", f"recomputed {computed}"]
+    if claim["difference"] is not None:
+        figures.append(f"difference {claim['difference']:+,.10g}")
+    verdict = str(claim["verdict"]).replace("_", " ")
+    _paragraph(f"\n  {claim['statement']}", screen, beside=f"  [{claim['claim_id']}]")
+    facts = [("verdict", f"{verdict}: {', '.join(figures)} ({claim['unit']})")]
+    facts += [("why", str(claim["explanation"]))]
+    facts += [("figures", str(claim["context"]))] if claim["context"] else []
+    _facts([(f"  {name}", text) for name, text in facts], screen)
+
+
+def _amount(value: float | None) -> str:
+    return NULL if value is None else f"{value:,.10g}"
 
 
 def _source_line(source: Mapping[str, Any]) -> str:

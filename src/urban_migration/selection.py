@@ -23,9 +23,9 @@ class Selection:
 
     ``cities`` maps the code of WUP 2018 to the city's id, ``destinations`` the M49 code to the
     country's ISO code; ``years`` gives first and last year by source, ``whole_series`` the ISO
-    codes of the countries of which a source's other years are kept too, and ``codes`` a source's
-    own codes of the selected cities.  ``document`` is the whole reviewed selection, with its
-    reasons, for the manifest.
+    codes of the countries of which a source's other years are kept too, ``codes`` a source's own
+    codes of the selected cities, and ``left_out`` its country-years that are not kept.
+    ``document`` is the whole reviewed selection, with its reasons, for the manifest.
     """
 
     cities: Mapping[int, str]
@@ -34,6 +34,7 @@ class Selection:
     document: Mapping[str, Any]
     codes: Mapping[str, Collection[str]] = field(default_factory=dict)
     whole_series: Mapping[str, Collection[str]] = field(default_factory=dict)
+    left_out: Mapping[str, Collection[tuple[str, int]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ def load_selection(path: Path = SELECTION) -> Selection:
         document=document,
         codes=_codes(cities, document),
         whole_series=document.get("whole_series", {}),
+        left_out={
+            source_id: {(entry["country"], entry["year"]) for entry in entries}
+            for source_id, entries in document.get("left_out", {}).items()
+        },
     )
 
 

@@ -185,7 +185,7 @@ def by_model(known: Sample, other: Sample) -> Values:
     return np.asarray(log_odds(other.nation) + line(other.size))
 
 
-def by_country_share(known: Sample, other: Sample) -> Values:
+def by_country_share(_: Sample, other: Sample) -> Values:
     """Log-odds by the first baseline: the country's share."""
     return log_odds(other.nation)
 
@@ -268,7 +268,7 @@ def best_method(known: Sample) -> str:
 
 
 def _error(known: Sample, predicted: Values) -> Values:
-    return np.abs(per_cent(predicted) - known.share)
+    return np.asarray(np.abs(per_cent(predicted) - known.share))
 
 
 def _notes(
@@ -278,17 +278,16 @@ def _notes(
     there: Mapping[str, Values],
 ) -> Values:
     """Why there is an estimate, or none: the first reason that holds."""
-    extract = con.sql("select coalesce(getvariable('extract'), false)").fetchall()[0][0]
     few = len(np.unique(known.country)) < FEWEST_COUNTRIES
     nation, weight = there["nation"], there["weight"]
     low, high = (rows["nation"].min(), rows["nation"].max()) if not few else (0, 0)
     heaviest = known.weight.max() if not few else 0
     tested = np.isin(there["region"], np.unique(rows["region"]))
     every = np.ones(len(nation), dtype=bool)
-    return np.select(
+    reasons = np.select(
         [
             there["counted"],
-            every & extract,
+            every & _is_extract(con),
             every & few,
             np.isnan(nation) | np.isnan(weight),
             ~there["counts_born_abroad"],
@@ -308,6 +307,7 @@ def _notes(
         ],
         default="estimated",
     )
+    return np.asarray(reasons)
 
 
 def _estimates_table(there: Mapping[str, Values], figures: Values, note: Values) -> pa.Table:
@@ -344,7 +344,7 @@ def evaluate(con: duckdb.DuckDBPyConnection) -> pa.Table:
     """
     rows = _training(con)
     known = _latest(rows)
-    if len(np.unique(known.country)) < FEWEST_COUNTRIES:
+    if len(np.unique(known.country)) < FEWEST_COUNTRIES or _is_extract(con):
         return _evaluation_table([])
     latest = _is_latest(rows)
     errors = {
@@ -423,6 +423,10 @@ def _evaluation_table(rows: list[dict[str, Any]]) -> pa.Table:
 # ------------------------------------------------------------------ from and to relations
 
 
+def _is_extract(con: duckdb.DuckDBPyConnection) -> bool:
+    return bool(con.sql("select coalesce(getvariable('extract'), false)").fetchall()[0][0])
+
+
 def _training(con: duckdb.DuckDBPyConnection) -> dict[str, Values]:
     return _columns(con, TRAINING, {})
 
@@ -449,5 +453,5 @@ def _latest(rows: Mapping[str, Values]) -> Sample:
 def _sample(rows: Mapping[str, Values]) -> Sample:
     _, country = np.unique(rows["country"], return_inverse=True)
     share = rows.get("share", np.full(len(country), np.nan))
-    numbers = [np.asarray(rows[name], dtype=float) for name in ("nation", "weight", "size")]
-    return Sample(country, *numbers, np.asarray(share, dtype=float))
+    nation, weight, size = (np.asarray(rows[name], float) for name in ("nation", "weight", "size"))
+    return Sample(country, nation, weight, size, np.asarray(share, dtype=float))

@@ -134,6 +134,28 @@ def _column(table: str, name: str, entry: Mapping[str, Any], key: Iterable[str])
     )
 
 
+def _sources(table: str, named: Iterable[str]) -> tuple[str, ...]:
+    """The ids of a dictionary's sources, once each.
+
+    ``"*.migrants"`` stands for every source that has a tidy table of this name, so that a new
+    office is named by itself; ``"!id"`` takes one out again.
+    """
+    from urban_migration.sources import all_sources
+
+    found: dict[str, None] = {}
+    for name in named:
+        if name.startswith("*."):
+            role = name.removeprefix("*.")
+            found |= dict.fromkeys(i for i, source in all_sources().items() if role in source.tables)
+        elif name.startswith("!"):
+            found.pop(name.removeprefix("!"), None)
+        else:
+            found[name] = None
+    if unknown := found.keys() - all_sources().keys():
+        raise ValueError(f"tables/{table}.yaml, sources: {sorted(unknown)}")
+    return tuple(found)
+
+
 def read_table(path: Path) -> TableSpec:
     """Read ``<table>.yaml`` and, where there is one, the ``<table>.sql`` beside it."""
     import yaml
@@ -149,7 +171,7 @@ def read_table(path: Path) -> TableSpec:
             name: _column(path.stem, name, column, entry["key"])
             for name, column in entry["columns"].items()
         },
-        sources=tuple(entry["sources"]),
+        sources=_sources(path.stem, entry["sources"]),
         sql=sql.read_text("utf-8") if sql.exists() else None,
     )
 
