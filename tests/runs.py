@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote
 
 import duckdb
 import publishers
@@ -222,6 +223,10 @@ class Mirror:
         for name, content in files.items():
             self.files[publishers._url(source_id, name).removeprefix("https:/")] = content
 
+    def known(self, path: str) -> str:
+        """A path as its publisher writes it: clients escape brackets, which mean the same."""
+        return next((each for each in self.files if unquote(each) == unquote(path)), path)
+
     def fault(self, path: str) -> str | None:
         """The kind of fault that this answer gets."""
         for fault in self.faults:
@@ -264,6 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
     mirror: Mirror
 
     def do_GET(self) -> None:
+        self.path = self.mirror.known(self.path)
         body = self.mirror.files.get(self.path)
         if body is None:
             self._answer(404, b"<html>not here</html>")

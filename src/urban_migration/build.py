@@ -7,7 +7,6 @@ runs all of them; the flow runs them as tasks.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -82,18 +81,8 @@ def nothing_new(plan: Plan) -> Outcome | None:
         release.verify(folder)
     except ProductError:
         return None
-    withheld = {**plan.withheld, **_left_out(plan, folder)}
+    withheld = {**plan.withheld, **status.get("left_out", {})}
     return Outcome(False, folder.name, folder, plan.extract, withheld=withheld)
-
-
-def _left_out(plan: Plan, folder: Path) -> dict[str, str]:
-    """Sources that are in the raw store and that the release says it is made without."""
-    quality = json.loads((folder / "quality.json").read_text("utf-8"))
-    return {
-        source["source_id"]: source["problem"]
-        for source in quality["sources"]
-        if source["source_id"] in plan.files and source["state"] == "missing" and source["problem"]
-    }
 
 
 def inspect(
@@ -189,6 +178,7 @@ def publish(
     folder = plan.out / "releases" / release_id
     status = release.read_status(plan.out)
     status["release"], status["inputs"] = release_id, plan.fingerprint
+    status["left_out"] = {**plan.left_out}
     release.write_status(plan.out, status)
     _remember(plan, assembled, folder)
     return Outcome(

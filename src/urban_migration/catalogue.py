@@ -119,6 +119,16 @@ def checks(folder: Path) -> Mapping[str, Any]:
     return release.read_status(folder.parent.parent)["sources"]
 
 
+def left_out(folder: Path) -> Mapping[str, str]:
+    """Experimental sources that the latest release is made without, and why."""
+    from urban_migration import release
+
+    if folder.parent.name != "releases":
+        return {}
+    status = release.read_status(folder.parent.parent)
+    return status.get("left_out", {}) if status["release"] == folder.name else {}
+
+
 def freshness(source_id: object, checked: Mapping[str, Any]) -> dict[str, Any]:
     """When a source was last looked at; stale means that the last attempt to fetch it failed."""
     times = checked.get(str(source_id), {})

@@ -26,6 +26,7 @@ from urban_migration.catalogue import (
     did_you_mean,
     expectations_folder,
     freshness,
+    left_out,
     open_release,
     project_root,
 )
@@ -305,6 +306,9 @@ def sources(
         {**dict(zip(result.columns, row, strict=True)), **freshness(row[0], checked)}
         for row in result.rows()
     ]
+    reasons = left_out(opened.folder)
+    for source in found:  # what came since a release that stands unchanged was first made
+        source["absence"] = reasons.get(source["source_id"], source.get("absence"))
     if as_json:
         render.print_json({**opened.about(), "sources": found})
     else:
@@ -340,7 +344,7 @@ def city(
 def claims(
     release: ReleaseOption = None, out: OutOption = None, as_json: JsonOption = False
 ) -> None:
-    """List figures that documents repeat, recomputed from this release, and what holds."""
+    """Check figures that documents repeat against this release."""
     from urban_migration import render
     from urban_migration.query import run
 
@@ -615,6 +619,25 @@ def bundle(
     order = _order(raw, None)
     write_extract(RawStore(order["raw"]), to or order["bundled"])
     _note(f"written: {to or order['bundled']}")
+
+
+@maintain.command()
+def document(release: ReleaseOption = None, out: OutOption = None) -> None:
+    """Renew the generated parts of docs/methodology.md from the dictionary and a full release."""
+    from urban_migration.indicators import documentation
+    from urban_migration.query import run
+
+    opened = open_release(release, out)
+    if opened.extract:
+        raise UsageError(f"release {opened.id} is an {EXTRACT}: name a full one with --release.")
+    parts = {"indicators": documentation.indicators()}
+    for name, table in (("evaluation", "estimate_evaluation"), ("claims", "claims")):
+        result = run(opened.folder, f"from {table}")
+        rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows()]
+        parts[name] = getattr(documentation, name)(rows)
+    page = project_root() / "docs" / "methodology.md"
+    page.write_text(documentation.filled(page.read_text("utf-8"), parts), "utf-8")
+    _note(f"renewed: {page}")
 
 
 @maintain.command()

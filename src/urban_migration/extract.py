@@ -30,7 +30,8 @@ DESCRIPTION: Final = (
     "A small extract of the publishers' files, in their layouts, for use without a network: "
     "selected cities, destinations and years. Every figure is as in the file that it was taken "
     "from (taken_from); rows were left out, so sums and ranks over all cities cannot be had from "
-    "it. Footnotes and other prose were left out too."
+    "it, and of some sources there are single years, or all years of single countries (each file "
+    "says what was kept). Footnotes, descriptions of events and other prose were left out too."
 )
 
 

@@ -197,7 +197,7 @@ def _cut_unhcr_locations(files: Files, selection: Selection) -> dict[str, Cut]:
 
 def _cut_unhcr_totals(files: Files, _: Selection) -> dict[str, Cut]:
     """All of it; members that the reader ignores are null."""
-    cuts = {}
+    cuts: dict[str, Cut] = {}
     for endpoint in unhcr_totals.ENDPOINTS:
         own = {name: path for name, path in files.items() if name.startswith(endpoint)}
         pages, items = _items(own, keep=lambda _: True, blank=unhcr_totals.IGNORED)

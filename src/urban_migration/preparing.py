@@ -60,7 +60,8 @@ class Plan:
     """What a build is made from: the files of every source that was ever had.
 
     Sources that must not be redistributed are there only where ``private``; ``absent`` says why
-    a source is not, and ``withheld`` has those that are in the raw store nevertheless.
+    a source is not, and ``withheld`` has those that are in the raw store nevertheless;
+    ``left_out`` are those of them that are experimental and were found not to be usable.
     """
 
     files: Mapping[str, Mapping[str, RawFile]]
@@ -73,6 +74,7 @@ class Plan:
     private: bool = False
     absent: Mapping[str, str] = field(default_factory=dict)
     withheld: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cache(self) -> Path:
@@ -229,6 +231,7 @@ def sort_out(
         files={source_id: files for source_id, files in plan.files.items() if source_id in ready},
         absent={**plan.absent, **left_out},
         withheld={**plan.withheld, **left_out},
+        left_out=left_out,
     )
     return fewer, {source_id: ready[source_id] for source_id in fewer.files}
 

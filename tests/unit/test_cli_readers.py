@@ -455,7 +455,7 @@ def test_diff_compares_two_releases(tmp_path: Path) -> None:
 
 def test_help_is_one_clear_line_per_command() -> None:
     text = answer("--help")
-    for line in ("sql ", "tables ", "describe ", "sources ", "diff "):
+    for line in ("sql ", "tables ", "describe ", "sources ", "city ", "claims ", "diff "):
         assert f"\n  {line}" in text
     assert "..." not in text.partition(cli.READING)[2]
     assert 'sql "from cities' in answer("sql", "--help")

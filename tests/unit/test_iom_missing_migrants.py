@@ -72,6 +72,11 @@ def test_blank_is_not_known_and_not_zero(tmp_path: Path) -> None:
     assert row["year"] == 2015
 
 
+def test_a_year_may_have_no_incidents_yet(tmp_path: Path) -> None:
+    """That every year to the last has some is for the suite to say."""
+    assert read(tmp_path) == []
+
+
 def test_thousands_have_a_comma(tmp_path: Path) -> None:
     (row,) = read(tmp_path, {"total_dead_and_missing": "1,022"})
     assert row["dead_and_missing"] == 1_022

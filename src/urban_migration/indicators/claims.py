@@ -126,7 +126,8 @@ def _number(value: Any) -> float | None:
 def _context(answer: Mapping[str, Any]) -> str:
     """What else a row of the answer says; of bounds by year, the bounds too."""
     if "year" in answer and answer.get("computed_low") is not None:
-        return f"{answer['year']}: {answer['computed_low']:g} to {answer['computed_high']:g}"
+        low, high = float(answer["computed_low"]), float(answer["computed_high"])
+        return f"{answer['year']}: {low:g} to {high:g}"
     return ", ".join(
         f"{name} {_text(value)}"
         for name, value in answer.items()

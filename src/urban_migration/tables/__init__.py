@@ -146,7 +146,9 @@ def _sources(table: str, named: Iterable[str]) -> tuple[str, ...]:
     for name in named:
         if name.startswith("*."):
             role = name.removeprefix("*.")
-            found |= dict.fromkeys(i for i, source in all_sources().items() if role in source.tables)
+            found |= dict.fromkeys(
+                i for i, source in all_sources().items() if role in source.tables
+            )
         elif name.startswith("!"):
             found.pop(name.removeprefix("!"), None)
         else:

@@ -29,15 +29,26 @@ beside_the_country as (
         and contains(nations.migrant_stock_definition, 'B')
         and country_iso3 not in (select country_iso3 from indicator_borders)
 ),
+-- Counts of one place, concept and geography, from one flagged break to the next.
 counted as (
     select
         *,
-        lag(year) over same_series as year_before,
-        lag(migrants_pct) over same_series as pct_before
+        sum(if(contains(flag, 'b'), 1, 0)) over same_series as era
     from city_migrants
     where origin = 'all' and migrants_pct is not null
     window same_series as (
         partition by city_id, source_id, source_code, concept, geography
+        order by year
+    )
+),
+compared as (
+    select
+        *,
+        first(year) over same_era as first_year,
+        first(migrants_pct) over same_era as first_pct
+    from counted
+    window same_era as (
+        partition by city_id, source_id, source_code, concept, geography, era
         order by year
     )
 ),
@@ -46,15 +57,14 @@ changes as (
         city_id,
         year,
         source_id,
-        (migrants_pct - pct_before) / (year - year_before) as points_per_year
-    from counted
+        (migrants_pct - first_pct) / (year - first_year) as points_per_year
+    from compared
     join city_indicators using (city_id, year)
     where source_id = foreign_born_source_id
         and concept = foreign_born_concept
         and geography = foreign_born_geography
         and migrants_pct = foreign_born_pct
-        and pct_before is not null
-        and not coalesce(contains(flag, 'b'), false)
+        and year > first_year
     qualify row_number() over (partition by city_id, year order by source_code) = 1
 ),
 
