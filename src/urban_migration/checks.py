@@ -42,7 +42,7 @@ NO_ROW: Final = ("expect_table_row_count_to_equal", {"value": 0})
 
 
 UNUSED: Final = frozenset({"altair", "scipy.stats"})
-"""Charts and distributions, which Great Expectations imports (half of its time) and we never use."""
+"""Charts and distributions: half of what Great Expectations takes to import, and never used."""
 _IMPORTING = threading.Lock()
 
 

@@ -324,7 +324,7 @@ def city(
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one city on one screen, with where each number comes from.
+    """Show one city on one screen, each number with its source.
 
     Spelling and diacritics are forgiven; a name of several cities lists them.
     """
@@ -495,9 +495,13 @@ def _order(
     }
 
 
+def _hush(_: object) -> None:
+    """Say nothing."""
+
+
 def _say(as_json: bool) -> Any:
     """Progress goes to stderr, so that stdout holds the result alone."""
-    return (lambda text: None) if as_json else _note
+    return _hush if as_json else _note
 
 
 @app.command(rich_help_panel=MAKING)
@@ -530,7 +534,7 @@ def refresh(
     else:
         from urban_migration.download import Downloader, terminal_progress
 
-        quiet = nullcontext(lambda event: None)
+        quiet = nullcontext(_hush)
         with (
             quiet if as_json else terminal_progress(render.console(stderr=True)) as progress,
             Downloader(mirror=mirror, progress=progress) as downloader,
