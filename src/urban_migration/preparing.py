@@ -164,7 +164,7 @@ def _code(expectations: Path) -> str:
     state = hashlib.sha256()
     for path in sorted(files) + sorted(expectations.glob("*.yaml")):
         state.update(path.name.encode() + path.read_bytes())
-    for package in ("duckdb", "pyarrow", "numpy", "python-calamine"):
+    for package in ("duckdb", "pyarrow", "numpy", "python-calamine", "scikit-learn"):
         state.update(version(package).encode())
     return state.hexdigest()
 
