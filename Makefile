@@ -11,7 +11,7 @@ data: $(READY)  ## publish a release from the bundled extract, with no network
 	$(BIN)/urban-migration refresh --offline
 
 test: lint  ## linters, types and all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -144,7 +144,9 @@ def _register_source(
         bare = [item.index for item in items if item.rule == POPULATION_WITHHELD]
         gone = [item.index for item in items if item.rule != POPULATION_WITHHELD]
         accepted[gone] = False
-        kept = _without_population(table, bare).filter(pa.array(accepted))
+        kept = _without_population(table, bare)
+        if not accepted.all():
+            kept = kept.filter(pa.array(accepted))
         for relation, rows in {f"{name}_as_read": table, name: kept}.items():
             con.register(f"{source_id}__{relation}", rows)
             con.execute(f"create view {source_id}.{relation} as from {source_id}__{relation}")
