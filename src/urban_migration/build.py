@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from urban_migration.assembly import ASSEMBLED_LAST, Assembled, assemble
 from urban_migration.errors import CheckError, ProductError, ReleaseError
-from urban_migration.files import sha256_file
 from urban_migration.preparing import (
     SERIES,
     Plan,
@@ -208,15 +207,18 @@ def _refuse_repointed_ids(con: duckdb.DuckDBPyConnection, previous: Path | None)
 
 def _remember(plan: Plan, assembled: Assembled, folder: Path) -> None:
     """Keep what was built for the next build, and drop what nothing uses any more."""
+    from urban_migration import release
+
+    hashes = release.read_sums(folder)
     tables = plan.cache / "tables"
     tables.mkdir(parents=True, exist_ok=True)
     wanted = set()
     for name in load_tables():
         if name not in ASSEMBLED_LAST:
-            built = folder / f"{name}.parquet"
-            kept = tables / f"{name}-{assembled.keys[name]}.{sha256_file(built)}.parquet"
+            built = f"{name}.parquet"
+            kept = tables / f"{name}-{assembled.keys[name]}.{hashes[built]}.parquet"
             if not kept.exists():
-                os.link(built, kept)
+                os.link(folder / built, kept)
             wanted.add(kept)
     for name in ("place_matches", *MADE):
         wanted.add(tables / f"{name}-{assembled.keys[name]}.arrow")

@@ -142,7 +142,7 @@ def plan(
     if SERIES_SOURCES[series] in absent:
         raise MissingSourceError(
             f"series {series} stands on {SERIES_SOURCES[series]}, which was never downloaded into "
-            f"{raw.root} (the bundled extract has {SERIES[0]} only). Run: urban-migration refresh"
+            f"{raw.root}. Run: urban-migration refresh"
         )
     extract = (raw.root / "manifest.json").is_file()
     had = {source_id: files[source_id] for source_id in sources if files.get(source_id)}

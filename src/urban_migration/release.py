@@ -193,7 +193,7 @@ def _linked(earlier: Path, path: Path, schema: pa.Schema) -> pa.Table | None:
     import pyarrow.parquet as pq
 
     try:
-        promised = _read_sums(earlier.parent).get(earlier.name)
+        promised = read_sums(earlier.parent).get(earlier.name)
         if promised not in (None, sha256_file(earlier)):
             return None
         table = pq.ParquetFile(earlier).read()
@@ -661,7 +661,7 @@ def resolve(out: Path, wanted: str = "latest") -> Path:
 
 def verify(folder: Path) -> None:
     """Raise ReleaseError with the name of every file that is missing or not as it was written."""
-    hashes = _read_sums(folder)
+    hashes = read_sums(folder)
     advice = "Restore the folder from a copy, or remove it and run `urban-migration build`."
     if not hashes:
         raise ReleaseError(f"{folder / SUMS} is missing or empty. {advice}")
@@ -682,8 +682,8 @@ def verify(folder: Path) -> None:
         raise ReleaseError(f"{folder}: {'; '.join(wrong)}. {advice}")
 
 
-def _read_sums(folder: Path) -> dict[str, str]:
-    """Hashes by file name; {} where the folder has no list."""
+def read_sums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file of a release, as written with it; {} where there is no list."""
     path = folder / SUMS
     if not path.is_file():
         return {}
