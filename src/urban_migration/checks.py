@@ -43,13 +43,16 @@ NO_ROW: Final = ("expect_table_row_count_to_equal", {"value": 0})
 
 UNUSED: Final = frozenset({"altair", "scipy.stats"})
 """Charts and distributions: half of what Great Expectations takes to import, and never used."""
+OPTIONAL: Final = "sqlalchemy"
+"""For checks inside databases, a tenth of the rest; Great Expectations does without it."""
 _IMPORTING = threading.Lock()
 
 
 def import_library() -> None:
     """Import Great Expectations, once and by one thread: two at a time break its import.
 
-    What it imports without need is loaded if ever used, and garbage is not looked for meanwhile.
+    What it imports without need is loaded if ever used, or not at all, and garbage is not looked
+    for meanwhile.
     """
     with _IMPORTING:
         if "great_expectations" in sys.modules:
@@ -59,6 +62,7 @@ def import_library() -> None:
         gc.disable()
         try:
             importlib.import_module("great_expectations")
+            gc.freeze()  # a million objects that stay are not looked through again and again
         finally:
             sys.meta_path.remove(finder)
             if collecting:
@@ -66,11 +70,19 @@ def import_library() -> None:
 
 
 class _Lazily(MetaPathFinder):
-    """Finds the unused modules as ever, and has them loaded at the first look into them."""
+    """Finds the unused modules as ever, and has them loaded at the first look into them.
+
+    The optional one is not found, by this thread only: others may import it meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if fullname == OPTIONAL and threading.get_ident() == self.thread:
+            raise ModuleNotFoundError(fullname)
         spec = PathFinder.find_spec(fullname, path, target) if fullname in UNUSED else None
         if spec and spec.loader:
             spec.loader = LazyLoader(spec.loader)

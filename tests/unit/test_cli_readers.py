@@ -481,7 +481,7 @@ def test_a_command_imports_only_what_it_needs(
     code = (
         "import sys\nfrom urban_migration import cli\n"
         f"sys.argv = ['urban-migration', *{arguments!r}]\n"
-        "try: cli.main()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "try: cli.app()\nexcept SystemExit as end: assert not end.code, end.code\n"
         f"print(sorted(set(sys.modules) & set({unwanted!r}.split())), file=sys.stderr)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)

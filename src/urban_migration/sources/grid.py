@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
@@ -458,20 +459,29 @@ def records_grid(
 ) -> Grid:
     """JSON objects as rows; row 1 is the first object.  A used member may be missing in none."""
     wanted = {*use, *ignore}
+    seen: set[tuple[str, ...]] = set()
     for index, record in enumerate(records):
         if not isinstance(record, dict):
             raise ReadError("the item is not an object with members", file=name, row=index + 1)
-        if record.keys() != wanted:
-            unknown = [key for key in record if key not in wanted]
-            if unknown:
-                problem = f"unknown member: {UNDECLARED}{_more(unknown)}"
-                raise ReadError(problem, file=name, row=index + 1, column=unknown[0])
-            missing = [key for key in use if key not in record]
-            if missing:
-                problem = f"the item has no such member{_more(missing)}"
-                raise ReadError(problem, file=name, row=index + 1, column=missing[0])
-    columns = {column: [record[column] for record in records] for column in use}
+        if (members := tuple(record)) not in seen:  # most have the same, in the same order
+            seen.add(members)
+            _check_members(name, members, use, wanted, index + 1)
+    rows = zip(*map(itemgetter(*use), records), strict=True) if len(use) > 1 else ()
+    columns = dict(zip(use, rows, strict=True)) or {use[0]: [record[use[0]] for record in records]}
     return Grid(name, None, columns, 1, blank="no value stands")
+
+
+def _check_members(
+    name: str, members: Sequence[str], use: Sequence[str], wanted: Collection[str], row: int
+) -> None:
+    unknown = [member for member in members if member not in wanted]
+    if unknown:
+        problem = f"unknown member: {UNDECLARED}{_more(unknown)}"
+        raise ReadError(problem, file=name, row=row, column=unknown[0])
+    missing = [member for member in use if member not in members]
+    if missing:
+        problem = f"the item has no such member{_more(missing)}"
+        raise ReadError(problem, file=name, row=row, column=missing[0])
 
 
 def json_value(name: str, content: bytes) -> Any:
