@@ -125,7 +125,8 @@ def source_alone(raw: Path, out: Path, places: Path, _: str) -> None:
             "files": {source_id: whole.files[source_id] for source_id in needed},
         }
     )
-    plan, prepared = preparing.prepare(plan)
+    with preparing.readers(out) as pool:
+        plan, prepared = preparing.prepare(plan, pool)
     assembled = assembly.assemble(plan, prepared)
     names = ("countries", "cities", "city_crosswalk", "city_population")
     for name in names:

@@ -121,33 +121,32 @@ def read_and_check(
 
 @task(cache_policy=NO_CACHE)
 def build_tables(
-    plan: build.Plan, prepared: Mapping[str, build.Prepared], say: Say
+    plan: build.Plan,
+    prepared: Mapping[str, build.Prepared],
+    work: build.Work,
+    say: Say,
 ) -> build.Assembled:
     """Make the published tables with SQL and account for every row."""
-    return build.assemble(plan, prepared, say)
+    return build.assemble(plan, prepared, say, work.table)
 
 
 @task(cache_policy=NO_CACHE)
 def check(
-    plan: build.Plan,
     prepared: Mapping[str, build.Prepared],
     assembled: build.Assembled,
+    work: build.Work,
     say: Say,
 ) -> Sequence[Any]:
     """Check the published tables, sums and references."""
-    return build.inspect(plan, prepared, assembled, say)
+    return build.inspect(prepared, assembled, work, say)
 
 
 @task(cache_policy=NO_CACHE)
 def publish(
-    plan: build.Plan,
-    assembled: build.Assembled,
-    findings: Sequence[Any],
-    staging: Path,
-    keep: int | None,
+    assembled: build.Assembled, findings: Sequence[Any], work: build.Work, keep: int | None
 ) -> build.Outcome:
-    """Write the release and make it the latest."""
-    return build.publish(plan, assembled, lambda: findings, staging, keep=keep)
+    """Complete the release and make it the latest."""
+    return build.publish(assembled, lambda: findings, work, keep=keep)
 
 
 @flow(name="refresh", task_runner=RUNNER, validate_parameters=False)
@@ -210,18 +209,23 @@ def _refresh(order: Order, downloader: Downloader | None, say: Say, unlock: Unlo
             for source_id, error in release.stale_sources(order.out).items()
             if raw.files(source_id) and source_id not in off
         }
-        try:
-            plan = build.plan(
-                raw,
-                order.out,
-                order.expectations,
-                series=order.series,
-                stale=stale,
-                private=order.private,
-            )
-        except MissingSourceError as error:
-            raise _with_causes(error, downloads) from error
-        outcome = build.nothing_new(plan) or _build(plan, staging, order.keep, say)
+        with preparing.readers(order.out) as pool:
+            try:
+                plan = build.plan(
+                    raw,
+                    order.out,
+                    order.expectations,
+                    series=order.series,
+                    stale=stale,
+                    private=order.private,
+                )
+            except MissingSourceError as error:
+                raise _with_causes(error, downloads) from error
+            outcome = build.nothing_new(plan)
+            if outcome is None:
+                plan, prepared = _prepare(plan, pool, say)
+        if outcome is None:
+            outcome = _build(plan, prepared, staging, order.keep, say)
     missing = sorted(plan.absent.keys() - off.keys() - plan.withheld.keys())
     return Summary(outcome, downloads, stale, missing, off)
 
@@ -241,16 +245,26 @@ def _with_causes(error: MissingSourceError, downloads: Sequence[Outcome]) -> Mis
     return MissingSourceError(f"{error}{''.join(causes)}")
 
 
-def _build(plan: build.Plan, staging: Path, keep: int | None, say: Say) -> build.Outcome:
-    with preparing.readers(plan) as pool:
-        reading = [
-            read_and_check.submit(source_id, quote(plan), quote(pool)) for source_id in plan.files
-        ]
-        done = [_result(future) for future in reading]
-    plan, prepared = preparing.sort_out(plan, done, say)
-    assembled = build_tables(quote(plan), quote(prepared), quote(say))
-    findings = check(quote(plan), quote(prepared), quote(assembled), quote(say))
-    return publish(quote(plan), quote(assembled), quote(findings), staging, keep)
+def _prepare(
+    plan: build.Plan, pool: Executor, say: Say
+) -> tuple[build.Plan, dict[str, build.Prepared]]:
+    reading = [
+        read_and_check.submit(source_id, quote(plan), quote(pool)) for source_id in plan.files
+    ]
+    return preparing.sort_out(plan, [_result(future) for future in reading], say)
+
+
+def _build(
+    plan: build.Plan,
+    prepared: Mapping[str, build.Prepared],
+    staging: Path,
+    keep: int | None,
+    say: Say,
+) -> build.Outcome:
+    with build.working(plan, staging) as work:
+        assembled = build_tables(quote(plan), quote(prepared), quote(work), quote(say))
+        findings = check(quote(prepared), quote(assembled), quote(work), quote(say))
+        return publish(quote(assembled), quote(findings), quote(work), keep)
 
 
 def _fetch(

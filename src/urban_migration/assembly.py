@@ -36,6 +36,9 @@ REVIEWED = {"place": PLACES, "indicator": PLACES.parent / "indicators"}
 ASSEMBLED_LAST = ("sources", "quarantine")
 """Tables about the others: what became of every row."""
 
+OnTable = Callable[["duckdb.DuckDBPyConnection", str, Path | None], None]
+"""Is told of a table that was made: where it is, its name, its Parquet file where it has one."""
+
 
 @dataclass(frozen=True)
 class Assembled:
@@ -47,34 +50,39 @@ class Assembled:
     con: duckdb.DuckDBPyConnection
     writer: duckdb.DuckDBPyConnection
     keys: Mapping[str, str]
-    reused: Mapping[str, Path]
     blocks: Sequence[Block]
 
 
-def assemble(plan: Plan, prepared: Mapping[str, Prepared], say: Say = silent) -> Assembled:
+def assemble(
+    plan: Plan,
+    prepared: Mapping[str, Prepared],
+    say: Say = silent,
+    made: OnTable = lambda *_: None,
+) -> Assembled:
     """Make every published table with its SQL, and account for every row that was read.
 
-    A table whose SQL and inputs have not changed is taken from the cache.  Raises
-    :class:`CheckError` when a row was read and is nowhere.
+    A table whose SQL and inputs have not changed is taken from the cache.  ``made`` is told of
+    each table at once.  Raises :class:`CheckError` when a row was read and is nowhere.
     """
     con, keys = relations(plan, prepared)
     keys["place_matches"] = _register_matches(con, plan, keys)
 
     specs = load_tables()
-    reused: dict[str, Path] = {}
+    reused = 0
     for name, spec in specs.items():
         if name in ASSEMBLED_LAST:
             continue
-        for made in sorted(spec.relations() & MADE.keys() - keys.keys()):
-            keys[made] = _register_made(con, plan, made, keys)
+        for needed in sorted(spec.relations() & MADE.keys() - keys.keys()):
+            keys[needed] = _register_made(con, plan, needed, keys)
         keys[name] = _table_key(plan, spec, keys)
         known = _cached(plan, name, keys[name])
         if known:
             con.execute(f"create view {name} as from read_parquet('{_quoted(known)}')")
-            reused[name] = known
+            reused += 1
         else:
             con.execute(f"create table {name} as {spec.sql}")
-    say(f"{len(specs) - len(ASSEMBLED_LAST)} tables built, {len(reused)} of them unchanged")
+        made(con, name, known)
+    say(f"{len(specs) - len(ASSEMBLED_LAST)} tables built, {reused} of them unchanged")
 
     accounts = [_account(con, source_id, prepared) for source_id in all_sources()]
     registers = {
@@ -85,8 +93,9 @@ def assemble(plan: Plan, prepared: Mapping[str, Prepared], say: Say = silent) ->
         con.register(name, register)
     for name in ASSEMBLED_LAST:
         con.execute(f"create table {name} as {specs[name].sql}")
+        made(con, name, None)
     blocks = [block for source in prepared.values() for block in source.blocks]
-    return Assembled(con, con.cursor(), keys, reused, blocks)
+    return Assembled(con, con.cursor(), keys, blocks)
 
 
 def relations(
@@ -99,9 +108,9 @@ def relations(
     con.execute("set variable series = ?", [plan.series])
     con.execute("set variable extract = ?", [plan.extract])
     con.execute("set variable private = ?", [plan.private])
-    keys = _register_reviewed(con)
-    for source_id in all_sources():
-        keys |= _register_source(con, source_id, prepared.get(source_id))
+    keys = _register_reviewed(con) | _declare_absent(con, prepared)
+    for source_id, source in prepared.items():
+        keys |= _register_source(con, source_id, source)
     con.execute("create table country_codes as " + (PLACES / "country_codes.sql").read_text())
     return con, keys | _register_city_sources(con, keys)
 
@@ -121,10 +130,28 @@ def _register_reviewed(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return keys
 
 
-def _register_source(
-    con: duckdb.DuckDBPyConnection, source_id: str, source: Prepared | None
+def _declare_absent(
+    con: duckdb.DuckDBPyConnection, prepared: Mapping[str, Prepared]
 ) -> dict[str, str]:
-    """Make a source's tables relations, empty where the source was never had.
+    """Empty relations for the tables of sources that were never had."""
+    keys = {}
+    statements = []
+    for source_id, source in all_sources().items():
+        if source_id not in prepared:
+            statements.append(f"create schema {source_id}")
+            for name, declared in source.tables.items():
+                relation = f"{source_id}.{name}"
+                statements.append(f"create table {relation} ({declared.columns_sql()})")
+                statements.append(f"create view {relation}_as_read as from {relation}")
+                keys[relation] = digest("never had")
+    con.execute(";".join(statements))
+    return keys
+
+
+def _register_source(
+    con: duckdb.DuckDBPyConnection, source_id: str, source: Prepared
+) -> dict[str, str]:
+    """Make a source's tables relations.
 
     ``<source>.<table>`` lacks what is ignored or withheld, ``<source>.<table>_as_read`` has all.
     """
@@ -133,14 +160,9 @@ def _register_source(
 
     con.execute(f"create schema {source_id}")
     keys = {}
-    for name, declared in all_sources()[source_id].tables.items():
-        table = source.tables[name] if source else declared.schema().empty_table()
+    for name, table in source.tables.items():
         accepted = np.asarray(table["ignored"].is_null())
-        items = [
-            item
-            for item in (source.withheld if source else ())
-            if item.table == f"{source_id}.{name}"
-        ]
+        items = [item for item in source.withheld if item.table == f"{source_id}.{name}"]
         bare = [item.index for item in items if item.rule == POPULATION_WITHHELD]
         gone = [item.index for item in items if item.rule != POPULATION_WITHHELD]
         accepted[gone] = False
@@ -150,8 +172,7 @@ def _register_source(
         for relation, rows in {f"{name}_as_read": table, name: kept}.items():
             con.register(f"{source_id}__{relation}", rows)
             con.execute(f"create view {source_id}.{relation} as from {source_id}__{relation}")
-        content = source.key if source else "never had"
-        keys[f"{source_id}.{name}"] = digest(content, json.dumps([sorted(gone), sorted(bare)]))
+        keys[f"{source_id}.{name}"] = digest(source.key, json.dumps([sorted(gone), sorted(bare)]))
     return keys
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from urban_migration.preparing import (
     Say,
     plan,
     prepare,
+    readers,
     silent,
     source_folder,
     stop_at_blocks,
@@ -35,9 +37,12 @@ if TYPE_CHECKING:
     import duckdb
 
     from urban_migration.checks import Finding
+    from urban_migration.release import Writing
 
 EVALUATIONS = ("estimate_evaluation",)
 """Published tables that say how good an estimate is."""
+CHECKERS = 2
+"""Threads that check tables: one in Python, one in SQL."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,38 @@ def nothing_new(plan: Plan) -> Outcome | None:
     return Outcome(False, folder.name, folder, plan.extract, withheld=withheld)
 
 
+@dataclass(frozen=True)
+class Work:
+    """What is done with each table as soon as it is made: it is written, and its rows checked."""
+
+    plan: Plan
+    writing: Writing
+    threads: Executor
+    checks: dict[str, Future[list[Finding]]] = field(default_factory=dict)
+
+    def table(self, con: duckdb.DuckDBPyConnection, name: str, earlier: Path | None) -> None:
+        """Begin with a table of ``con``; ``earlier`` is a Parquet file of the same content."""
+        self.writing.table(con, name, earlier)
+        self.checks[name] = self.threads.submit(_check_rows, self.plan, con.cursor(), name)
+
+
+@contextmanager
+def working(plan: Plan, staging: Path) -> Iterator[Work]:
+    """Write a release into ``staging`` and check its tables, beside making them."""
+    from urban_migration import release
+
+    with (
+        release.writing(staging, load_tables(), extract=plan.extract) as writing,
+        ThreadPoolExecutor(CHECKERS) as threads,
+    ):
+        try:
+            yield Work(plan, writing, threads)
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
+
+
 def inspect(
-    plan: Plan, prepared: Mapping[str, Prepared], assembled: Assembled, say: Say = silent
+    prepared: Mapping[str, Prepared], assembled: Assembled, work: Work, say: Say = silent
 ) -> list[Finding]:
     """Check the published tables, and the sums and references of all tables.
 
@@ -94,25 +129,37 @@ def inspect(
     """
     from urban_migration import checks
 
+    def between(name: str) -> list[Finding]:
+        suite = checks.load_suite(work.plan.expectations, name, extract=work.plan.extract)
+        return checks.check_derived(suite, assembled.con)
+
     findings = [finding for source in prepared.values() for finding in source.findings]
-    con = assembled.con
-    for name, spec in load_tables().items():
-        suite = checks.load_suite(plan.expectations, name, extract=plan.extract)
-        wanted = {column for rule in suite.rows for column in rule.columns()} | {*spec.key}
-        columns = ", ".join(f'"{column}"' for column in spec.columns if column in wanted)
-        rows = con.sql(f"select {columns} from {name}").to_arrow_table() if suite.rows else None
-        found, withheld = checks.check_rows(suite, rows) if rows is not None else ([], [])
-        if withheld:
-            raise ProductError(f"expectations/{name}.yaml: a published table cannot withhold rows")
-        findings += found + checks.check_derived(suite, con)
+    by_table = {name: between(name) for name in load_tables()}
     for source_id, source in prepared.items():
         for name in source.tables:
-            suite = checks.load_suite(
-                plan.expectations, f"{source_id}.{name}", extract=plan.extract
-            )
-            findings += checks.check_derived(suite, con)
+            by_table[f"{source_id}.{name}"] = between(f"{source_id}.{name}")
+    for name, found in by_table.items():
+        findings += [*work.checks[name].result(), *found] if name in work.checks else found
     stop_at_blocks(findings)
     say(f"{len(findings)} checks held; {len(_warnings(findings))} warnings")
+    return findings
+
+
+def _check_rows(plan: Plan, con: duckdb.DuckDBPyConnection, name: str) -> list[Finding]:
+    """The row checks of one published table."""
+    from urban_migration import checks
+
+    suite = checks.load_suite(plan.expectations, name, extract=plan.extract)
+    if not suite.rows:
+        return []
+    spec = load_tables()[name]
+    wanted = {column for rule in suite.rows for column in rule.columns()} | {*spec.key}
+    columns = ", ".join(f'"{column}"' for column in spec.columns if column in wanted)
+    with con:
+        rows = con.sql(f"select {columns} from {name}").to_arrow_table()
+    findings, withheld = checks.check_rows(suite, rows)
+    if withheld:
+        raise ProductError(f"expectations/{name}.yaml: a published table cannot withhold rows")
     return findings
 
 
@@ -123,20 +170,20 @@ def _warnings(findings: Sequence[Finding]) -> list[str]:
 
 
 def publish(
-    plan: Plan,
     assembled: Assembled,
     findings: Callable[[], Sequence[Finding]],
-    staging: Path,
+    work: Work,
     *,
     keep: int | None = None,
 ) -> Outcome:
-    """Write the release into ``staging`` and make it the latest, all at once.
+    """Complete the release whose tables are being written and make it the latest, all at once.
 
     ``findings`` may still be under way; it is waited for before anything is published, and what
     it raises stops that.  Raises :class:`CheckError` when an id of a city would change meaning.
     """
     from urban_migration import quality, release
 
+    plan = work.plan
     con, previous = assembled.writer, release.latest(plan.out)
     _refuse_repointed_ids(con, previous)
     rows = {name: con.sql(f"from {name}").count("*").fetchall()[0][0] for name in load_tables()}
@@ -161,19 +208,14 @@ def publish(
         )
         return facts, quality.quality_html(facts)
 
-    release_id = release.write_release(
-        con,
-        load_tables(),
-        staging,
-        extract=plan.extract,
+    release_id = work.writing.finish(
         series=plan.series,
         quality=report,
         sources=sources,
-        reuse=assembled.reused,
         previous=previous,
         private=plan.private,
     )
-    done = release.publish(staging, plan.out, release_id, keep=keep)
+    done = release.publish(work.writing.staging, plan.out, release_id, keep=keep)
     folder = plan.out / "releases" / release_id
     status = release.read_status(plan.out)
     status["release"], status["inputs"] = release_id, plan.fingerprint
@@ -251,16 +293,17 @@ def build(
 
     out = release.home(out, private)
     with release.publishing(out, on_wait=say) as staging:
-        todo = plan(raw, out, expectations, series=series, stale=stale, private=private)
-        standing = nothing_new(todo)
-        if standing:
-            return standing
-        todo, prepared = prepare(todo, say)
-        assembled = assemble(todo, prepared, say)
-        with ThreadPoolExecutor(1) as side:
-            checked = side.submit(inspect, todo, prepared, assembled, say)
+        with readers(out) as pool:
+            todo = plan(raw, out, expectations, series=series, stale=stale, private=private)
+            standing = nothing_new(todo)
+            if standing:
+                return standing
+            todo, prepared = prepare(todo, pool, say)
+        with working(todo, staging) as work:
+            assembled = assemble(todo, prepared, say, work.table)
+            checked = work.threads.submit(inspect, prepared, assembled, work, say)
             try:
-                return publish(todo, assembled, checked.result, staging, keep=keep)
+                return publish(assembled, checked.result, work, keep=keep)
             except ReleaseError:
                 checked.result()  # a check names the publisher's file and row
                 raise

@@ -655,7 +655,8 @@ def register(raw: RawOption = None, out: OutOption = None) -> None:
 
     order = _order(raw, out)
     plan = preparing.plan(RawStore(order["raw"]), order["out"], order["expectations"])
-    plan, prepared = preparing.prepare(plan, _note)
+    with preparing.readers(plan.out) as pool:
+        plan, prepared = preparing.prepare(plan, pool, _note)
     known = registry.read_registry()
     con, _ = assembly.relations(plan, prepared)
     grown, unneeded = crosswalk.grow(con, known)

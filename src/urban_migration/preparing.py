@@ -30,7 +30,7 @@ from urban_migration.errors import (
 )
 from urban_migration.files import atomic_write_bytes
 from urban_migration.raw import RawFile, RawStore
-from urban_migration.reading import digest, lighten, load, read_into, reader_key
+from urban_migration.reading import digest, get_ready, lighten, load, read_into, reader_key
 from urban_migration.sources import all_sources
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 SERIES_SOURCES = {"wup2018": "un_wup_2018", "wup2025": "un_wup_2025"}
 SERIES = tuple(SERIES_SOURCES)
+CACHE = ".cache"
 NEVER_HAD = "never downloaded"
 NOT_FOR_THE_PUBLIC = (
     "its licence forbids redistribution: in private releases only (refresh or build --private)"
@@ -79,7 +80,7 @@ class Plan:
     @property
     def cache(self) -> Path:
         """Where what was read and built is kept by content."""
-        return self.out / ".cache"
+        return self.out / CACHE
 
 
 @dataclass(frozen=True)
@@ -170,16 +171,21 @@ def _code(expectations: Path) -> str:
 
 
 @contextmanager
-def readers(plan: Plan) -> Iterator[Executor]:
-    """Processes that parse what is not in the cache, one core left to this one."""
-    todo = [source_id for source_id in plan.files if not source_folder(plan, source_id).exists()]
-    count = max(1, min(len(todo), (os.cpu_count() or 2) - 1))
+def readers(out: Path) -> Iterator[Executor]:
+    """Processes that parse files, one core left to this one.
+
+    Each starts when it has work; where nothing was ever read, the first begins at once to import
+    what reading needs.
+    """
     spawned = multiprocessing.get_context("spawn")
+    count = max(1, (os.cpu_count() or 2) - 1)
     pool = ProcessPoolExecutor(count, mp_context=spawned, initializer=lighten)
+    if not (out / CACHE / "sources").exists():
+        pool.submit(get_ready)
     try:
         yield pool
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def prepare_source(plan: Plan, source_id: str, pool: Executor) -> Prepared | LeftOut:
@@ -212,7 +218,11 @@ def _read(plan: Plan, source_id: str, pool: Executor) -> Tables:
             return load(source_id, folder)
         except (OSError, ValueError):
             shutil.rmtree(folder)
-    pool.submit(read_into, source_id, _paths(plan, source_id), folder).result()
+    from urban_migration import checks
+
+    reading = pool.submit(read_into, source_id, _paths(plan, source_id), folder)
+    checks.import_library()  # beside the reading, not after it
+    reading.result()
     return load(source_id, folder)
 
 
@@ -254,19 +264,17 @@ def _contradictory(plan: Plan, ready: Mapping[str, Prepared]) -> Iterator[LeftOu
             yield LeftOut.because(source_id, error)
 
 
-def prepare(plan: Plan, say: Say = silent) -> tuple[Plan, dict[str, Prepared]]:
+def prepare(plan: Plan, pool: Executor, say: Say = silent) -> tuple[Plan, dict[str, Prepared]]:
     """Read and check every source, the largest first; checking runs beside parsing.
 
-    Returns the plan without the experimental sources that had to be left out.
+    ``pool`` is that of :func:`readers`.  Returns the plan without the experimental sources that
+    had to be left out.
     """
-    from urban_migration import checks
 
     def size(source_id: str) -> int:
         return sum(file.bytes for file in plan.files[source_id].values())
 
-    with readers(plan) as pool, ThreadPoolExecutor(len(plan.files) + 1) as threads:
-        if any(not source_folder(plan, source_id).exists() for source_id in plan.files):
-            threads.submit(checks.import_library)
+    with ThreadPoolExecutor(len(plan.files)) as threads:
         futures = {
             threads.submit(prepare_source, plan, source_id, pool): source_id
             for source_id in sorted(plan.files, key=size, reverse=True)

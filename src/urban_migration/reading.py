@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from urban_migration.errors import ReadError
-from urban_migration.sources import get_source
+from urban_migration.sources import all_sources, get_source
 from urban_migration.sources.source import Source, Tables
 
 if TYPE_CHECKING:
@@ -66,6 +66,11 @@ def lighten() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.meta_path.insert(0, _NoPandas())
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def get_ready() -> None:
+    """Import what reading needs."""
+    all_sources()
 
 
 def _end_with_parent() -> None:

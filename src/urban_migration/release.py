@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 
 from urban_migration import diff
@@ -67,36 +68,96 @@ DATABASE_GROUP: Final = 61_440
 
 @dataclass(frozen=True)
 class Written:
-    """A table on disk: the sorted Arrow table and what its Parquet file measures."""
+    """What a table's Parquet file measures."""
 
-    table: pa.Table
+    rows: int
     sha256: str
     bytes: int
 
 
-def write_release(
-    con: duckdb.DuckDBPyConnection,
-    specs: Mapping[str, TableSpec],
-    staging: Path,
-    *,
-    extract: bool,
-    series: str,
-    quality: Callable[[], tuple[Mapping[str, Any], str]],
-    sources: Sequence[Mapping[str, Any]],
-    reuse: Mapping[str, Path] | None = None,
-    previous: Path | None = None,
-    private: bool = False,
-) -> str:
-    """Write a whole release into ``staging``, a folder that is empty or absent; return its id.
+class Writing:
+    """A release under way in a staging folder: its tables are written as soon as each is made.
 
-    ``con`` holds every table of ``specs`` as an ordinary table or view of its name (temporary
-    ones are not seen: each table is read on a cursor of its own).  ``quality`` gives the
-    report as data and as a page; it is asked last, so that checks may still run while the tables
-    are written, and what it raises ends the writing.  ``sources`` are the rows of the published
-    table ``sources``.  ``reuse`` maps tables to earlier Parquet files of the same
-    content, which are linked instead of written again.  ``previous`` is the release that
-    ``changes`` compares with.  A ``private`` release says so in its id and descriptor.  Raises
-    ReleaseError, and then removes ``staging``.
+    Parquet files and the DuckDB file are written at once, beside whatever the caller does next;
+    what goes wrong meanwhile is raised by :meth:`finish`.
+    """
+
+    def __init__(self, staging: Path, specs: Mapping[str, TableSpec], extract: bool) -> None:
+        self.staging, self.specs, self.extract = staging, specs, extract
+        self._made: SimpleQueue[Made | None] = SimpleQueue()
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 2)
+        self._side = ThreadPoolExecutor(1)
+        self._database = self._side.submit(
+            _write_database, staging / DATABASE, specs, iter(self._made.get, None), extract
+        )
+
+    def table(self, con: duckdb.DuckDBPyConnection, name: str, earlier: Path | None = None) -> None:
+        """Begin to write a table of ``con``, an ordinary one or a view (no temporary one).
+
+        An ``earlier`` Parquet file of the same content is linked instead of written again.
+        """
+        spec = self.specs[name]
+        job = self._pool.submit(
+            _write_table, con.cursor(), spec, self.staging, self.extract, earlier
+        )
+        self._made.put((name, job))
+
+    def finish(
+        self,
+        *,
+        series: str,
+        quality: Callable[[], tuple[Mapping[str, Any], str]],
+        sources: Sequence[Mapping[str, Any]],
+        previous: Path | None = None,
+        private: bool = False,
+    ) -> str:
+        """Wait for the tables, write what stands beside them and return the release's id.
+
+        ``quality`` gives the report as data and as a page; it is asked last, so that checks may
+        still run while the tables are written, and what it raises ends the writing.  ``sources``
+        are the rows of the published table ``sources``.  ``previous`` is the release that
+        ``changes`` compares with.  A ``private`` release says so in its id and descriptor.
+        """
+        self._made.put(None)
+        staging, specs = self.staging, self.specs
+        written = self._database.result()
+        release_id = _release_id(
+            {name: one.sha256 for name, one in written.items()}, self.extract, private
+        )
+        descriptor = _descriptor(specs, written, release_id, self.extract, series, sources)
+        if private:
+            descriptor |= _privacy(descriptor)
+        _write(staging / "datapackage.json", _json(descriptor))
+        facts, page = quality()
+        _write(staging / "quality.json", _json(facts))
+        _write(staging / "quality.html", page.encode())
+        changes = _changes(previous, staging)
+        _write(staging / "changes.json", _json(diff.to_json(changes)))
+        _write(staging / "changes.md", diff.to_markdown(changes).encode())
+        hashes = {name: sha256_file(staging / name) for name in BESIDE_TABLES}
+        hashes |= {f"{name}.parquet": one.sha256 for name, one in written.items()}
+        lines = "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+        _write(staging / SUMS, lines.encode())
+        sync(staging)
+        return release_id
+
+    def end(self) -> None:
+        """Wait for what is being written, and begin nothing more."""
+        self._made.put(None)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._side.shutdown(wait=True)
+
+
+Made = tuple[str, Future[tuple[Written, "pa.Table"]]]
+"""The name of a table and the job that writes its Parquet file."""
+
+
+@contextmanager
+def writing(staging: Path, specs: Mapping[str, TableSpec], *, extract: bool) -> Iterator[Writing]:
+    """Write a release into ``staging``, a folder that is empty or absent.
+
+    Raises ReleaseError for what goes wrong on the disk or with a table; after any error
+    ``staging`` is gone.
     """
     import duckdb
     import pyarrow as pa
@@ -105,65 +166,37 @@ def write_release(
         raise ReleaseError(f"{staging} is not empty; a release is written into a new folder")
     try:
         staging.mkdir(parents=True, exist_ok=True)
-        with _started(con, specs, staging, extract, reuse or {}) as (jobs, database):
-            written = {name: jobs[name].result() for name in specs}
-            release_id = _release_id(
-                {name: one.sha256 for name, one in written.items()}, extract, private
-            )
-            descriptor = _descriptor(specs, written, release_id, extract, series, sources)
-            if private:
-                descriptor |= _privacy(descriptor)
-            _write(staging / "datapackage.json", _json(descriptor))
-            facts, page = quality()
-            _write(staging / "quality.json", _json(facts))
-            _write(staging / "quality.html", page.encode())
-            changes = _changes(previous, staging)
-            _write(staging / "changes.json", _json(diff.to_json(changes)))
-            _write(staging / "changes.md", diff.to_markdown(changes).encode())
-            database.result()
-        hashes = {name: sha256_file(staging / name) for name in BESIDE_TABLES}
-        hashes |= {f"{name}.parquet": one.sha256 for name, one in written.items()}
-        lines = "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
-        _write(staging / SUMS, lines.encode())
-        sync(staging)
+        release = Writing(staging, specs, extract)
+        try:
+            yield release
+        finally:
+            release.end()
     except (OSError, duckdb.Error, pa.ArrowException) as error:
         shutil.rmtree(staging, ignore_errors=True)
         raise _failed(error, f"writing the release in {staging}") from error
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    return release_id
 
 
-@contextmanager
-def _started(
+def write_release(
     con: duckdb.DuckDBPyConnection,
     specs: Mapping[str, TableSpec],
     staging: Path,
+    *,
     extract: bool,
-    reuse: Mapping[str, Path],
-) -> Iterator[tuple[dict[str, Future[Written]], Future[None]]]:
-    """Write Parquet files and the DuckDB file at once; give the work that is under way.
+    reuse: Mapping[str, Path] | None = None,
+    **beside: Any,
+) -> str:
+    """Write a whole release of the tables that ``con`` holds; return its id.
 
-    The largest table goes first, so that no core waits long; the DuckDB file takes each table
-    from its job as soon as it is sorted and written.
+    ``reuse`` maps tables to earlier Parquet files of the same content; the rest is for
+    :meth:`Writing.finish`.
     """
-    cells = con.execute("select table_name, estimated_size * column_count from duckdb_tables()")
-    sizes: dict[str, int] = dict(cells.fetchall())
-    order = sorted(specs, key=lambda name: -sizes.get(name, 0))
-    with ThreadPoolExecutor(os.cpu_count() or 2) as pool, ThreadPoolExecutor(1) as side:
-        jobs = {
-            name: pool.submit(
-                _write_table, con.cursor(), specs[name], staging, extract, reuse.get(name)
-            )
-            for name in order
-        }
-        database = side.submit(_write_database, staging / DATABASE, specs, jobs, extract)
-        try:
-            yield jobs, database
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with writing(staging, specs, extract=extract) as release:
+        for name in specs:
+            release.table(con, name, (reuse or {}).get(name))
+        return release.finish(**beside)
 
 
 def _write_table(
@@ -172,7 +205,8 @@ def _write_table(
     staging: Path,
     extract: bool,
     earlier: Path | None,
-) -> Written:
+) -> tuple[Written, pa.Table]:
+    """One Parquet file; returns also the sorted table that is in it."""
     schema = spec.arrow_schema()
     schema = schema.with_metadata(
         {**(schema.metadata or {}), b"extract": b"true" if extract else b"false"}
@@ -184,7 +218,7 @@ def _write_table(
         _write_parquet(table, spec, path)
         sync(path)
     con.close()
-    return Written(table, sha256_file(path), path.stat().st_size)
+    return Written(len(table), sha256_file(path), path.stat().st_size), table
 
 
 def _linked(earlier: Path, path: Path, schema: pa.Schema) -> pa.Table | None:
@@ -303,10 +337,12 @@ def _write_parquet(table: pa.Table, spec: TableSpec, path: Path) -> None:
 def _write_database(
     path: Path,
     specs: Mapping[str, TableSpec],
-    jobs: Mapping[str, Future[Written]],
+    made: Iterator[Made],
     extract: bool,
-) -> None:
+) -> dict[str, Written]:
     """Write the tables, sorted, with comments, in a format that DuckDB 1.4 can attach.
+
+    Each is taken from the job that writes its Parquet file; returns what those files measure.
 
     No primary keys: their indexes made the file three times as large and as slow to write, and
     `_check_key` has looked at every key already.
@@ -314,14 +350,16 @@ def _write_database(
     import duckdb
     import pyarrow as pa
 
+    written = {}
     with duckdb.connect() as con:
         con.execute(
             f"attach {_literal(str(path))} as release "
             f"(storage_version 'v1.4.0', row_group_size {DATABASE_GROUP})"
         )
         con.execute("begin")
-        for name, job in jobs.items():
-            spec, rows = specs[name], job.result().table
+        for name, job in made:
+            spec = specs[name]
+            written[name], rows = job.result()
             batches = rows.to_batches(max_chunksize=DATABASE_GROUP)
             con.register("rows", pa.Table.from_batches(batches, rows.schema))
             table = f"release.{_quoted(name)}"
@@ -338,6 +376,7 @@ def _write_database(
         con.execute("commit")
         con.execute("detach release")
     sync(path)
+    return {name: written[name] for name in specs}
 
 
 def _quoted(name: str) -> str:
@@ -494,7 +533,7 @@ def _resource(
         "mediatype": "application/vnd.apache.parquet",
         "bytes": written.bytes,
         "hash": f"sha256:{written.sha256}",
-        "rows": len(written.table),
+        "rows": written.rows,
         **_provenance(sources),
         "schema": {
             "fields": fields,

@@ -466,8 +466,7 @@ def records_grid(
         if (members := tuple(record)) not in seen:  # most have the same, in the same order
             seen.add(members)
             _check_members(name, members, use, wanted, index + 1)
-    rows = zip(*map(itemgetter(*use), records), strict=True) if len(use) > 1 else ()
-    columns = dict(zip(use, rows, strict=True)) or {use[0]: [record[use[0]] for record in records]}
+    columns = {column: list(map(itemgetter(column), records)) for column in use}
     return Grid(name, None, columns, 1, blank="no value stands")
 
 

@@ -74,6 +74,14 @@ class SourceTable:
         provenance[1] = ("row_number", pa.int32())
         return pa.schema([*fields, *provenance])
 
+    def columns_sql(self) -> str:
+        """The same columns as ``create table`` of DuckDB names them."""
+        from urban_migration.columns import TYPES
+
+        types = {name: TYPES[kind].duckdb for name, kind in self.columns.items()}
+        types |= dict.fromkeys(PROVENANCE, "VARCHAR") | {"row_number": "INTEGER"}
+        return ", ".join(f'"{name}" {kind}' for name, kind in types.items())
+
 
 Files = Mapping[str, Path]
 """The files of one source by their name in the raw store."""
