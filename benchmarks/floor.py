@@ -189,7 +189,8 @@ with persons as (
         if(year <= 2018, 'estimate', 'projection') as status
     from wup_city_years join cities using (code)
 )
-select p.*, 20 * ln(nullif(p.population, 0) / nullif(b.population, 0)) as growth,
+select p.*, b.population as before,
+    20 * ln(nullif(p.population, 0) / nullif(b.population, 0)) as growth,
     rank() over (partition by p.country_iso3, p.year order by p.population desc) as rank
 from persons p left join persons b on b.code = p.code and b.year = p.year - 5
 order by p.city_id, p.year;
@@ -290,14 +291,70 @@ select p.city_id, p.year, c.name as city_name, p.country_iso3, k.name as country
     k.asylum_seekers as country_asylum_seekers, k.idps as country_idps,
     k.natural_increase_pct as country_natural_increase_pct,
     k.net_migration_per_1000 as country_net_migration_per_1000,
-    growth - k.natural_increase_pct as implied_net_migration_pct, null::bigint as foreign_born,
+    growth - k.natural_increase_pct as implied_net_migration_pct,
+    round(p.population - before * exp(5 * k.natural_increase_pct / 100))::bigint
+        as implied_net_migration_persons, null::bigint as foreign_born,
     null::double as foreign_born_pct, null::varchar as foreign_born_concept,
     null::varchar as foreign_born_source_id, null::varchar as foreign_born_geography,
     null::double as foreign_born_estimate_pct, null::double as foreign_born_estimate_low_pct,
-    null::double as foreign_born_estimate_high_pct
+    null::double as foreign_born_estimate_high_pct, null::varchar as foreign_born_estimate_note
 from population p join cities c using (code)
     join country_years k on k.country_iso3 = p.country_iso3 and k.year = p.year
 order by p.city_id, p.year
+"""
+
+VALUES = """
+with statuses as (
+    select *, if(population_status = 'estimate', 'estimated', 'projected') as status
+    from city_indicators
+), every as (
+    select city_id, year, 'population' as indicator_id, population::double as value,
+        'persons' as unit, status
+    from statuses
+    union all
+    select city_id, year, 'population_growth_pct', population_growth_pct, 'percent per year', status
+    from statuses
+    union all
+    select city_id, year, 'rank_in_country', rank_in_country, 'rank', status from statuses
+    union all
+    select city_id, year, 'urban_population_share_pct', urban_population_share_pct, 'percent',
+        status
+    from statuses
+    union all
+    select city_id, year, 'implied_net_migration_pct', implied_net_migration_pct,
+        'percent per year', 'modelled'
+    from statuses
+    union all
+    select city_id, year, 'implied_net_migration_persons', implied_net_migration_persons,
+        'persons in five years', 'modelled'
+    from statuses
+)
+select *, 'un_wup_2018' as source_id from every where value is not null
+order by city_id, year, indicator_id
+"""
+
+URBAN_GROWTH = """
+with increase as (
+    select country_iso3, year, if(year >= 1954, avg(natural_increase_per_1000) over (
+        partition by country_iso3 order by year rows 4 preceding) / 10, null) as pct
+    from country_migration -- Kosovo is inside Serbia for WUP and not for WPP
+    where natural_increase_per_1000 is not null and country_iso3 <> 'SRB'
+), spans as (
+    select n.country_iso3, n.year, n.series, n.urban_population as now,
+        b.urban_population as before,
+        100 * ln(nullif(n.urban_population, 0) / nullif(b.urban_population, 0)) / 5 as growth, pct,
+        round(b.urban_population * (exp(5 * pct / 100) - 1))::bigint as births_less_deaths
+    from country_urbanization n
+        join country_urbanization b on b.country_iso3 = n.country_iso3 and b.year = n.year - 5
+        left join increase i on i.country_iso3 = n.country_iso3 and i.year = n.year
+)
+select country_iso3, year, series, now as urban_population, before as urban_population_before,
+    growth as urban_growth_pct, pct as natural_increase_pct,
+    growth - pct as migration_and_reclassification_pct, now - before as urban_increase,
+    births_less_deaths as natural_increase,
+    now - before - births_less_deaths as migration_and_reclassification
+from spans
+order by country_iso3, year
 """
 
 
@@ -382,7 +439,10 @@ db.execute(MIGRATION)
 wup_job.result()
 writing.append(pool.submit(write, db.cursor(), "country_migration", "from country_migration"))
 write(db, "countries", "from countries")
-write(db, "city_indicators", INDICATORS)
+db.execute(f"create table city_indicators as {INDICATORS}")
+writing.append(pool.submit(write, db.cursor(), "city_indicators", "from city_indicators"))
+write(db, "country_urban_growth", URBAN_GROWTH)
+write(db, "indicator_values", VALUES)
 for job in writing:
     job.result()
 os._exit(0)  # every file is closed; giving back a million cells one by one takes 0.1 s

@@ -300,6 +300,9 @@ def make_city_indicators(
     table["implied_net_migration_pct"] = (
         table["population_growth_pct"] - table["country_natural_increase_pct"]
     )
+    factor = np.exp(5 * table["country_natural_increase_pct"] / 100)
+    persons = (table["population"] - before * factor).where(ratio.notna())
+    table["implied_net_migration_persons"] = persons.round().astype("Int64")
     peers = table.groupby(["country_iso3", "year"])["population"]
     table["rank_in_country"] = peers.rank(method="min", ascending=False).astype(int)
     urban = table["country_urban_population"].astype(float).replace(0, np.nan)
@@ -313,9 +316,62 @@ def make_city_indicators(
         ("foreign_born_estimate_pct", "Float64"),
         ("foreign_born_estimate_low_pct", "Float64"),
         ("foreign_born_estimate_high_pct", "Float64"),
+        ("foreign_born_estimate_note", "string"),
     ):
         table[column] = pd.Series(pd.NA, index=table.index, dtype=dtype)
     return table
+
+
+INDICATOR_UNITS = {
+    "population": "persons",
+    "population_growth_pct": "percent per year",
+    "rank_in_country": "rank",
+    "urban_population_share_pct": "percent",
+    "implied_net_migration_pct": "percent per year",
+    "implied_net_migration_persons": "persons in five years",
+}
+
+
+def make_indicator_values(wide: pd.DataFrame) -> pd.DataFrame:
+    """The indicators of cities in long form."""
+    key = ["city_id", "year"]
+    table = wide[[*key, "population_status", *INDICATOR_UNITS]]
+    table = table.astype(dict.fromkeys(INDICATOR_UNITS, "Float64"))
+    table = table.melt(id_vars=[*key, "population_status"], var_name="indicator_id")
+    table = table.dropna(subset="value")
+    table["unit"] = table["indicator_id"].map(INDICATOR_UNITS)
+    status = table["population_status"].map({"estimate": "estimated", "projection": "projected"})
+    modelled = table["indicator_id"].str.startswith("implied_")
+    table["status"] = status.mask(modelled, "modelled")
+    table["source_id"] = "un_wup_2018"
+    table = table.drop(columns="population_status")
+    return table.sort_values([*key, "indicator_id"], ignore_index=True)
+
+
+def make_country_urban_growth(urbanization: pd.DataFrame, migration: pd.DataFrame) -> pd.DataFrame:
+    """Urban growth of a country over five years, and what natural increase would give."""
+    key = ["country_iso3", "year"]
+    natural = migration.dropna(subset="natural_increase_per_1000")
+    natural = natural[natural["country_iso3"] != "SRB"].copy()  # with Kosovo in WUP alone
+    yearly = natural.groupby("country_iso3")["natural_increase_per_1000"]
+    mean = yearly.rolling(5).mean().reset_index(level=0, drop=True)
+    natural["natural_increase_pct"] = mean / 10
+    table = urbanization[[*key, "series", "urban_population"]]
+    earlier = table.rename(columns={"urban_population": "urban_population_before"})
+    earlier = earlier.assign(year=earlier["year"] + 5)
+    table = table.merge(earlier, on=[*key, "series"])
+    now, before = table["urban_population"], table["urban_population_before"]
+    ratio = now.astype(float).replace(0, np.nan) / before.astype(float).replace(0, np.nan)
+    table["urban_growth_pct"] = 20 * np.log(ratio)
+    table = table.merge(natural[[*key, "natural_increase_pct"]], on=key, how="left")
+    table["migration_and_reclassification_pct"] = (
+        table["urban_growth_pct"] - table["natural_increase_pct"]
+    )
+    table["urban_increase"] = now - before
+    share = np.exp(5 * table["natural_increase_pct"] / 100) - 1
+    table["natural_increase"] = (before * share).round().astype("Int64")
+    table["migration_and_reclassification"] = table["urban_increase"] - table["natural_increase"]
+    return table.sort_values(key, ignore_index=True)
 
 
 def main(raw: Path, out: Path) -> None:
@@ -330,6 +386,7 @@ def main(raw: Path, out: Path) -> None:
     migration = make_country_migration(
         read_wpp(raw, countries), read_stocks(raw, countries), displacement
     )
+    indicators = make_city_indicators(cities, population, countries, urbanization, migration)
     tables = {
         "countries": countries,
         "cities": cities,
@@ -338,9 +395,9 @@ def main(raw: Path, out: Path) -> None:
         "country_migration": migration,
         "migrant_stock_origins": read_origins(raw, countries),
         "displacement_origins": displacement,
-        "city_indicators": make_city_indicators(
-            cities, population, countries, urbanization, migration
-        ),
+        "city_indicators": indicators,
+        "indicator_values": make_indicator_values(indicators),
+        "country_urban_growth": make_country_urban_growth(urbanization, migration),
     }
     for name, table in tables.items():
         table.to_parquet(out / f"{name}.parquet", index=False, compression="zstd")

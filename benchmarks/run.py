@@ -33,6 +33,8 @@ AGREED = (
     # name, table, aggregate, condition, published figure, tolerance (rounding to persons)
     ("city-years", "city_population", "count(*)", "true", 159_960, 0),
     ("indicator rows", "city_indicators", "count(*)", "true", 159_960, 0),
+    ("values", "indicator_values", "count(*)", "true", 931_860, 0),
+    ("country growth rows", "country_urban_growth", "count(*)", "true", 22_368, 0),
     ("people", "city_population", "sum(population)", "year = 2018", 2_469_358_215, 1_000),
     ("migrants", "country_migration", "sum(migrant_stock)", "year = 2024", 304_021_813, 0),
     (

@@ -85,7 +85,7 @@ class Writing:
     def __init__(self, staging: Path, specs: Mapping[str, TableSpec], extract: bool) -> None:
         self.staging, self.specs, self.extract = staging, specs, extract
         self._made: SimpleQueue[Made | None] = SimpleQueue()
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 2)
+        self._pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1))
         self._side = ThreadPoolExecutor(1)
         self._database = self._side.submit(
             _write_database, staging / DATABASE, specs, iter(self._made.get, None), extract

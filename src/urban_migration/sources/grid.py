@@ -41,6 +41,8 @@ Values = npt.NDArray[Any]
 Cells = Sequence[Any]
 
 BLANK = (None, "")
+FEW = 4
+"""A column repeats its cells where they are this many times as many as the different ones."""
 UNDECLARED = "the reader must be told to use or to ignore it"
 MAX_WHOLE = 2**53
 """Beyond this a float no longer tells one whole number from the next."""
@@ -130,15 +132,19 @@ class Grid:
 
     def _parse(self, column: str, cells: Cells, null: Collection[str]) -> Values:
         """Numbers among texts and blanks; each different text is looked at once."""
-        known: dict[object, float] = {None: np.nan} if "" in null else {}
-        known.update(dict.fromkeys(null, np.nan))
-        for cell in {cell for cell in cells if type(cell) is str} - known.keys():
-            with suppress(ValueError):
-                known[cell] = _number(cell)
         numeric = {float, int}
         allowed = {*numeric, str, type(None)}
+        known: dict[object, float] = {None: np.nan} if "" in null else {}
+        known.update(dict.fromkeys(null, np.nan))
         if set(map(type, cells)) <= allowed:
+            different = set(cells)
+            for cell in {cell for cell in different if type(cell) is str} - known.keys():
+                with suppress(ValueError):
+                    known[cell] = _number(cell)
             with suppress(KeyError):
+                if len(different) < len(cells) / FEW:
+                    known |= {cell: cell for cell in different if type(cell) in numeric}
+                    return np.fromiter(map(known.__getitem__, cells), np.float64, len(cells))
                 numbers = [cell if type(cell) in numeric else known[cell] for cell in cells]
                 return np.array(numbers, dtype=np.float64)
         index, cell = next(
