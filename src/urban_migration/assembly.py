@@ -112,6 +112,7 @@ def relations(
     for source_id, source in prepared.items():
         keys |= _register_source(con, source_id, source)
     con.execute("create table country_codes as " + (PLACES / "country_codes.sql").read_text())
+    _enumerate(con)
     return con, keys | _register_city_sources(con, keys)
 
 
@@ -128,6 +129,15 @@ def _register_reviewed(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
             keys[name] = digest(path.read_bytes())
     keys["country_codes"] = digest((PLACES / "country_codes.sql").read_bytes())
     return keys
+
+
+def _enumerate(con: duckdb.DuckDBPyConnection) -> None:
+    """Types for texts that repeat in many rows, in the order in which texts are sorted."""
+    sources = ", ".join(f"'{source_id}'" for source_id in sorted(all_sources()))
+    ids = "select indicator_id from indicator_dictionary order by all"
+    units = "select distinct unit from indicator_dictionary order by all"
+    for name, values in {"source_ids": sources, "indicator_ids": ids, "units": units}.items():
+        con.execute(f"create type {name} as enum ({values})")
 
 
 def _declare_absent(

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,18 +31,18 @@ from urban_migration.preparing import (
     stop_at_blocks,
 )
 from urban_migration.raw import RawStore
-from urban_migration.tables import MADE, load_tables
+from urban_migration.tables import MADE, load_tables, relations
 
 if TYPE_CHECKING:
     import duckdb
 
-    from urban_migration.checks import Finding
+    from urban_migration.checks import Finding, Suite
     from urban_migration.release import Writing
 
 EVALUATIONS = ("estimate_evaluation",)
 """Published tables that say how good an estimate is."""
 CHECKERS = 2
-"""Threads that check tables: one in Python, one in SQL."""
+"""Threads that check tables: while one is in Python, the other may be in SQL."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +89,50 @@ def nothing_new(plan: Plan) -> Outcome | None:
     return Outcome(False, folder.name, folder, plan.extract, withheld=withheld)
 
 
-@dataclass(frozen=True)
 class Work:
-    """What is done with each table as soon as it is made: it is written, and its rows checked."""
+    """What is done with each table as soon as it is made: it is written, and checked.
 
-    plan: Plan
-    writing: Writing
-    threads: Executor
-    checks: dict[str, Future[list[Finding]]] = field(default_factory=dict)
+    Its rows are checked at once, and what should hold between tables as soon as all of them are
+    made; what reads a source's table too is left for :func:`inspect`, on the connection that has
+    those.
+    """
+
+    def __init__(self, plan: Plan, writing: Writing, threads: Executor) -> None:
+        self.plan, self.writing, self.threads = plan, writing, threads
+        self.suites = {name: load_suite(plan, name) for name in load_tables()}
+        self._rows: dict[str, Future[list[Finding]]] = {}
+        self._laws: dict[tuple[str, str], Future[list[Finding]]] = {}
+        self._waiting = {
+            (name, query.rule): (relations(query.sql), replace(suite, derived=(query,)))
+            for name, suite in self.suites.items()
+            for query in suite.derived
+        }
 
     def table(self, con: duckdb.DuckDBPyConnection, name: str, earlier: Path | None) -> None:
         """Begin with a table of ``con``; ``earlier`` is a Parquet file of the same content."""
+        from urban_migration import checks
+
         self.writing.table(con, name, earlier)
-        self.checks[name] = self.threads.submit(_check_rows, self.plan, con.cursor(), name)
+        self._rows[name] = self.threads.submit(_check_rows, self.suites[name], con.cursor())
+        yet_to_come = load_tables().keys() - self._rows.keys()
+        for law, (reads, suite) in [*self._waiting.items()]:
+            if not (reads & yet_to_come or any("." in relation for relation in reads)):
+                del self._waiting[law]
+                self._laws[law] = self.threads.submit(checks.check_derived, suite, con.cursor())
+
+    def findings(self, name: str, con: duckdb.DuckDBPyConnection) -> list[Finding]:
+        """All that was found of a table; ``con`` has the sources' tables as well."""
+        from urban_migration import checks
+
+        found = self._rows[name].result()
+        for query in self.suites[name].derived:
+            law = (name, query.rule)
+            found += (
+                checks.check_derived(self._waiting[law][1], con)
+                if law in self._waiting
+                else self._laws[law].result()
+            )
+        return found
 
 
 @contextmanager
@@ -129,37 +160,40 @@ def inspect(
     """
     from urban_migration import checks
 
-    def between(name: str) -> list[Finding]:
-        suite = checks.load_suite(work.plan.expectations, name, extract=work.plan.extract)
-        return checks.check_derived(suite, assembled.con)
-
-    findings = [finding for source in prepared.values() for finding in source.findings]
-    by_table = {name: between(name) for name in load_tables()}
+    con = assembled.con
+    of_sources = []
     for source_id, source in prepared.items():
         for name in source.tables:
-            by_table[f"{source_id}.{name}"] = between(f"{source_id}.{name}")
-    for name, found in by_table.items():
-        findings += [*work.checks[name].result(), *found] if name in work.checks else found
+            suite = load_suite(work.plan, f"{source_id}.{name}")
+            of_sources += checks.check_derived(suite, con)
+    findings = [finding for source in prepared.values() for finding in source.findings]
+    findings += [finding for name in load_tables() for finding in work.findings(name, con)]
+    findings += of_sources
     stop_at_blocks(findings)
     say(f"{len(findings)} checks held; {len(_warnings(findings))} warnings")
     return findings
 
 
-def _check_rows(plan: Plan, con: duckdb.DuckDBPyConnection, name: str) -> list[Finding]:
+def load_suite(plan: Plan, table: str) -> Suite:
+    """What is expected of a table, in this kind of release."""
+    from urban_migration import checks
+
+    return checks.load_suite(plan.expectations, table, extract=plan.extract)
+
+
+def _check_rows(suite: Suite, con: duckdb.DuckDBPyConnection) -> list[Finding]:
     """The row checks of one published table."""
     from urban_migration import checks
 
-    suite = checks.load_suite(plan.expectations, name, extract=plan.extract)
     if not suite.rows:
         return []
-    spec = load_tables()[name]
+    spec = load_tables()[suite.table]
     wanted = {column for rule in suite.rows for column in rule.columns()} | {*spec.key}
     columns = ", ".join(f'"{column}"' for column in spec.columns if column in wanted)
-    with con:
-        rows = con.sql(f"select {columns} from {name}").to_arrow_table()
+    rows = con.sql(f"select {columns} from {suite.table}").to_arrow_table()
     findings, withheld = checks.check_rows(suite, rows)
     if withheld:
-        raise ProductError(f"expectations/{name}.yaml: a published table cannot withhold rows")
+        raise ProductError(f"{suite.file}: a published table cannot withhold rows")
     return findings
 
 

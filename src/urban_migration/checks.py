@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
@@ -140,14 +141,20 @@ def load_suite(folder: Path, table: str, *, extract: bool) -> Suite:
 
     A table without a suite, an unknown key and a missing one are each a :class:`SuiteError`.
     """
-    import yaml
-
     path = folder / f"{table}.yaml"
     file = f"{folder.name}/{path.name}"
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
         raise SuiteError(f"{file}: table {table} has no suite; write this file") from None
+    return _suite(text, file, table, extract)
+
+
+@cache
+def _suite(text: str, file: str, table: str, extract: bool) -> Suite:
+    """A suite from its text, taken apart once."""
+    import yaml
+
     try:
         entry = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:

@@ -669,6 +669,7 @@ def register(raw: RawOption = None, out: OutOption = None) -> None:
 def main() -> None:
     """Run the command line; the entry point of ``urban-migration``."""
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # 60 MiB less at a build's peak
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's own threads only wait here
     for stream in (sys.stdout, sys.stderr):
         # A terminal of another encoding gets Łódź spelt, not a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

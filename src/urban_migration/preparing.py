@@ -226,6 +226,20 @@ def _read(plan: Plan, source_id: str, pool: Executor) -> Tables:
     return load(source_id, folder)
 
 
+def get_ready_to_build() -> None:
+    """Load what the next steps need, while this process waits for sources to be read."""
+    from urban_migration import checks
+    from urban_migration.tables import load_tables
+
+    checks.import_library()
+    import duckdb  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+
+    from urban_migration.places import crosswalk  # noqa: F401
+
+    load_tables()
+
+
 def sort_out(
     plan: Plan, done: Sequence[Prepared | LeftOut], say: Say = silent
 ) -> tuple[Plan, dict[str, Prepared]]:
@@ -274,11 +288,12 @@ def prepare(plan: Plan, pool: Executor, say: Say = silent) -> tuple[Plan, dict[s
     def size(source_id: str) -> int:
         return sum(file.bytes for file in plan.files[source_id].values())
 
-    with ThreadPoolExecutor(len(plan.files)) as threads:
+    with ThreadPoolExecutor(len(plan.files) + 1) as threads:
         futures = {
             threads.submit(prepare_source, plan, source_id, pool): source_id
             for source_id in sorted(plan.files, key=size, reverse=True)
         }
+        threads.submit(get_ready_to_build)
         done = []
         for future in as_completed(futures):
             result = future.result()

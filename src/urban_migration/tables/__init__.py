@@ -115,9 +115,14 @@ class TableSpec:
         return pa.schema(fields, metadata=about)
 
     def relations(self) -> set[str]:
-        """Names that stand after FROM and JOIN in the SQL, ``schema.table`` where qualified."""
-        text = re.sub(r"--[^\n]*", "", self.sql or "")
-        return set(re.findall(r"\b(?:from|join)\s+([a-z_][\w.]*)", text, flags=re.IGNORECASE))
+        """What the SQL reads."""
+        return relations(self.sql or "")
+
+
+def relations(sql: str) -> set[str]:
+    """Names that stand after FROM and JOIN, ``schema.table`` where qualified."""
+    text = re.sub(r"--[^\n]*", "", sql)
+    return set(re.findall(r"\b(?:from|join)\s+([a-z_][\w.]*)", text, flags=re.IGNORECASE))
 
 
 def _column(table: str, name: str, entry: Mapping[str, Any], key: Iterable[str]) -> ColumnSpec:
