@@ -25,6 +25,8 @@ $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q src flows
+	@$(BIN)/python -m flows.server --prepare
 	@touch $@
 
 lock:  ## renew requirements.lock from pyproject.toml (needs uv)

@@ -55,6 +55,11 @@ class Order:
     download_retries: int = 0
     retry_delay_seconds: float = 300.0
 
+    @property
+    def home(self) -> Path:
+        """Where its releases stand."""
+        return release.home(self.out, self.private)
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -150,9 +155,11 @@ def publish(
 
 
 @flow(name="refresh", task_runner=RUNNER, validate_parameters=False)
-def refresh(order: Order, downloader: Downloader | None, say: Say, unlock: Unlock) -> Summary:
+def refresh(
+    order: Order, downloader: Downloader | None, say: Say, unlock: Unlock, pool: Executor
+) -> Summary:
     """Refresh the sources and publish a release when anything is new."""
-    return _refresh(order, downloader, say, unlock)
+    return _refresh(order, downloader, say, unlock, pool)
 
 
 @flow(name="scheduled-refresh", task_runner=RUNNER, log_prints=True)
@@ -188,8 +195,9 @@ def scheduled_refresh(
         download_retries=download_retries,
         retry_delay_seconds=retry_delay_seconds,
     )
-    with Downloader(mirror=mirror) as downloader:
-        summary = _refresh(order, None if offline else downloader, print, unlocking(keys()))
+    with Downloader(mirror=mirror) as downloader, preparing.readers(order.home) as pool:
+        fetcher = None if offline else downloader
+        summary = _refresh(order, fetcher, print, unlocking(keys()), pool)
     print(summary.outcome.release_id)
     return summary.to_json()
 
@@ -199,8 +207,10 @@ def unlocking(secrets: Mapping[str, str]) -> Unlock:
     return lambda source: with_secret(source, secrets.get(source.secret or ""))
 
 
-def _refresh(order: Order, downloader: Downloader | None, say: Say, unlock: Unlock) -> Summary:
-    order = replace(order, out=release.home(order.out, order.private))
+def _refresh(
+    order: Order, downloader: Downloader | None, say: Say, unlock: Unlock, pool: Executor
+) -> Summary:
+    order = replace(order, out=order.home)
     off = {} if downloader is None else _off(order, unlock)
     with release.publishing(order.out, on_wait=say) as staging:
         raw, downloads = _fetch(order, downloader, say, unlock, off)
@@ -209,23 +219,18 @@ def _refresh(order: Order, downloader: Downloader | None, say: Say, unlock: Unlo
             for source_id, error in release.stale_sources(order.out).items()
             if raw.files(source_id) and source_id not in off
         }
-        with preparing.readers(order.out) as pool:
-            try:
-                plan = build.plan(
-                    raw,
-                    order.out,
-                    order.expectations,
-                    series=order.series,
-                    stale=stale,
-                    private=order.private,
-                )
-            except MissingSourceError as error:
-                raise _with_causes(error, downloads) from error
-            outcome = build.nothing_new(plan)
-            if outcome is None:
-                plan, prepared = _prepare(plan, pool, say)
-        if outcome is None:
-            outcome = _build(plan, prepared, staging, order.keep, say)
+        try:
+            plan = build.plan(
+                raw,
+                order.out,
+                order.expectations,
+                series=order.series,
+                stale=stale,
+                private=order.private,
+            )
+        except MissingSourceError as error:
+            raise _with_causes(error, downloads) from error
+        outcome = build.nothing_new(plan) or _build(plan, pool, staging, order.keep, say)
     missing = sorted(plan.absent.keys() - off.keys() - plan.withheld.keys())
     return Summary(outcome, downloads, stale, missing, off)
 
@@ -245,22 +250,15 @@ def _with_causes(error: MissingSourceError, downloads: Sequence[Outcome]) -> Mis
     return MissingSourceError(f"{error}{''.join(causes)}")
 
 
-def _prepare(
-    plan: build.Plan, pool: Executor, say: Say
-) -> tuple[build.Plan, dict[str, build.Prepared]]:
-    reading = [
-        read_and_check.submit(source_id, quote(plan), quote(pool)) for source_id in plan.files
-    ]
-    return preparing.sort_out(plan, [_result(future) for future in reading], say)
-
-
 def _build(
-    plan: build.Plan,
-    prepared: Mapping[str, build.Prepared],
-    staging: Path,
-    keep: int | None,
-    say: Say,
+    plan: build.Plan, pool: Executor, staging: Path, keep: int | None, say: Say
 ) -> build.Outcome:
+    reading = [
+        read_and_check.submit(source_id, quote(plan), quote(pool))
+        for source_id in preparing.largest_first(plan)
+    ]
+    plan, prepared = preparing.sort_out(plan, [_result(future) for future in reading], say)
+    pool.shutdown(wait=False)  # what it needed is needed for building now
     with build.working(plan, staging) as work:
         assembled = build_tables(quote(plan), quote(prepared), quote(work), quote(say))
         findings = check(quote(prepared), quote(assembled), quote(work), quote(say))
@@ -317,14 +315,19 @@ def run(
     downloader: Downloader | None,
     say: Say,
     secrets: Mapping[str, str] | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Run the flow once, here and now; raises what a step raised.
 
-    ``secrets`` are users' keys by the names that sources give them.
+    ``secrets`` are users' keys by the names that sources give them.  ``ready`` waits for Prefect's
+    server; what the steps need is loaded meanwhile.
     """
     unlock = unlocking(secrets or {})
-    state = refresh(order, downloader, say, unlock, return_state=True)
-    result = state.result(raise_on_failure=False)
+    preparing.get_ready_to_build()
+    with preparing.readers(order.home) as pool:
+        ready()
+        state = refresh(order, downloader, say, unlock, pool, return_state=True)
+        result = state.result(raise_on_failure=False)
     if isinstance(result, BaseException):
         raise result
     if not isinstance(result, Summary):

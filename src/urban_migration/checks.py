@@ -8,6 +8,7 @@ neither removes rows nor stops a build, and it imports Great Expectations only w
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import gc
 import importlib
@@ -49,6 +50,11 @@ OPTIONAL: Final = "sqlalchemy"
 _IMPORTING = threading.Lock()
 
 
+def library_is_here() -> bool:
+    """Whether Great Expectations is imported."""
+    return "great_expectations" in sys.modules
+
+
 def import_library() -> None:
     """Import Great Expectations, once and by one thread: two at a time break its import.
 
@@ -56,14 +62,15 @@ def import_library() -> None:
     for meanwhile.
     """
     with _IMPORTING:
-        if "great_expectations" in sys.modules:
+        if library_is_here():
             return
         finder, collecting = _Lazily(), gc.isenabled()
         sys.meta_path.insert(0, finder)
         gc.disable()
         try:
             importlib.import_module("great_expectations")
-            gc.freeze()  # a million objects that stay are not looked through again and again
+            gc.freeze()  # half a million objects that stay are not looked through over and over
+            atexit.register(gc.unfreeze)
         finally:
             sys.meta_path.remove(finder)
             if collecting:

@@ -7,6 +7,7 @@ that help and mistakes are answered at once.  How tables look is ``render``'s bu
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from contextlib import nullcontext
@@ -522,14 +523,15 @@ def refresh(
     for source_id in source or ():
         get_source(source_id)
     order = _order(raw, out, series, source, mirror, offline, keep, private)
-    from flows import keys, settle
+    from flows import keys, server, settle
 
     settle(order["out"] / ".prefect")
+    ready = server.start()
     from flows.refresh import Order, run
 
     say = _say(as_json)
     if offline:
-        summary = run(Order(**order), None, say)
+        summary = run(Order(**order), None, say, ready=ready)
     else:
         from urban_migration.download import Downloader, terminal_progress
 
@@ -538,7 +540,7 @@ def refresh(
             quiet if as_json else terminal_progress(render.console(stderr=True)) as progress,
             Downloader(mirror=mirror, progress=progress) as downloader,
         ):
-            summary = run(Order(**order), downloader, say, keys())
+            summary = run(Order(**order), downloader, say, keys(), ready)
     if as_json:
         render.print_json(summary.to_json())
     else:
@@ -674,17 +676,21 @@ def main() -> None:
         # A terminal of another encoding gets Łódź spelt, not a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     code: object = 0
+
+    def leave() -> None:
+        # The last of all: not to give back half a million objects one by one (0.4 s), nor to
+        # wait for a query that heard no interrupt.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if isinstance(code, int | None):
+            os._exit(code or 0)
+
+    atexit.register(leave)
     try:
         app()
     except SystemExit as end:
         code = end.code
-    if "prefect" not in sys.modules and isinstance(code, int | None):
-        # Nothing is left to do: not to give back half a million objects one by one (0.4 s), nor
-        # to wait for a query that heard no interrupt.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code or 0)
-    sys.exit(code)  # type: ignore[arg-type]
+        raise
 
 
 if __name__ == "__main__":

@@ -172,13 +172,15 @@ def _code(expectations: Path) -> str:
 
 @contextmanager
 def readers(out: Path) -> Iterator[Executor]:
-    """Processes that parse files, one core left to this one.
+    """Processes that parse files; a core is left to this one if it has a library to import.
 
     Each starts when it has work; where nothing was ever read, the first begins at once to import
     what reading needs.
     """
+    from urban_migration import checks
+
     spawned = multiprocessing.get_context("spawn")
-    count = max(1, (os.cpu_count() or 2) - 1)
+    count = max(1, (os.cpu_count() or 2) - (not checks.library_is_here()))
     pool = ProcessPoolExecutor(count, mp_context=spawned, initializer=lighten)
     if not (out / CACHE / "sources").exists():
         pool.submit(get_ready)
@@ -224,6 +226,15 @@ def _read(plan: Plan, source_id: str, pool: Executor) -> Tables:
     checks.import_library()  # beside the reading, not after it
     reading.result()
     return load(source_id, folder)
+
+
+def largest_first(plan: Plan) -> list[str]:
+    """The sources in the order in which to read them, so that no process waits long at the end."""
+
+    def size(source_id: str) -> int:
+        return sum(file.bytes for file in plan.files[source_id].values())
+
+    return sorted(plan.files, key=size, reverse=True)
 
 
 def get_ready_to_build() -> None:
@@ -284,14 +295,10 @@ def prepare(plan: Plan, pool: Executor, say: Say = silent) -> tuple[Plan, dict[s
     ``pool`` is that of :func:`readers`.  Returns the plan without the experimental sources that
     had to be left out.
     """
-
-    def size(source_id: str) -> int:
-        return sum(file.bytes for file in plan.files[source_id].values())
-
     with ThreadPoolExecutor(len(plan.files) + 1) as threads:
         futures = {
             threads.submit(prepare_source, plan, source_id, pool): source_id
-            for source_id in sorted(plan.files, key=size, reverse=True)
+            for source_id in largest_first(plan)
         }
         threads.submit(get_ready_to_build)
         done = []

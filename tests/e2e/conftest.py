@@ -17,10 +17,13 @@ from urban_migration.download import Downloader
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
     """Refresh a world: ``flow(world, mirror_url)``; without an address, offline."""
     before = dict(os.environ)
-    from flows import settle
+    from flows import server, settle
 
     settle(tmp_path_factory.mktemp("prefect"))
+    ready = server.start()
     from flows.refresh import Order, run
+
+    ready()
 
     def refresh(
         world: World,

@@ -66,4 +66,19 @@ def test_a_cron_schedule_fires_a_run_and_ends_with_all_its_processes(tmp_path: P
     assert "* * * * * */5" in ended.out + ended.err
     assert standing(out).startswith("umi-bundled-")
     if Path("/proc").is_dir():
-        assert any("prefect server start" in command for command in alive)
+        assert any("flows.server" in command for command in alive)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+def test_a_run_that_is_killed_takes_its_server_with_it(tmp_path: Path) -> None:
+    home = tmp_path / "prefect"
+    running = start(
+        *("refresh", "--offline", "--raw", tmp_path / "raw", "--out", tmp_path / "processed"),
+        env={"PREFECT_HOME": str(home)},
+        preexec=os.setsid,
+    )
+    begun = waited_for(lambda: any("flows.server" in c for c in processes_of(home)), running)
+    running.process.send_signal(signal.SIGKILL)
+    running.end()
+    assert begun
+    assert waited_for(lambda: not processes_of(home)), processes_of(home)
