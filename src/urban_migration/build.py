@@ -314,7 +314,6 @@ def build(
     *,
     series: str = SERIES[0],
     keep: int | None = None,
-    stale: Mapping[str, str] | None = None,
     private: bool = False,
     say: Say = silent,
 ) -> Outcome:
@@ -328,6 +327,7 @@ def build(
     out = release.home(out, private)
     with release.publishing(out, on_wait=say) as staging:
         with readers(out) as pool:
+            stale = release.stale_sources(out)
             todo = plan(raw, out, expectations, series=series, stale=stale, private=private)
             standing = nothing_new(todo)
             if standing:

@@ -120,7 +120,8 @@ def plan(
 ) -> Plan:
     """Verify the raw files and fingerprint them together with the code.
 
-    Raises :class:`MissingSourceError` when a required source, or that of the series, was never
+    ``stale`` says of which sources the publisher did not answer when last asked.  Raises
+    :class:`MissingSourceError` when a required source, or that of the series, was never
     had, :class:`UsageError` for an unknown series.
     """
     if series not in SERIES:
@@ -154,9 +155,8 @@ def plan(
     ]
     fingerprint = digest(_code(expectations), series, str(extract), str(private), json.dumps(facts))
     kept = {source_id: why for source_id, why in absent.items() if raw.files(source_id)}
-    return Plan(
-        had, extract, series, out, expectations, fingerprint, stale or {}, private, absent, kept
-    )
+    old = {source_id: error for source_id, error in (stale or {}).items() if source_id in had}
+    return Plan(had, extract, series, out, expectations, fingerprint, old, private, absent, kept)
 
 
 def _code(expectations: Path) -> str:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import re
 import resource
+import shutil
 import signal
 import threading
 import time
@@ -42,8 +43,9 @@ from publishers import (
 )
 from runs import Fault, Mirror, World, ask, standing, tiny_world
 
-from urban_migration import release
+from urban_migration import build, release
 from urban_migration.errors import CheckError, MissingSourceError, ProductError, ReadError
+from urban_migration.raw import RawStore
 
 WUP, IMS, UNHCR = "un_wup_2018", "un_migrant_stock_2024", "unhcr_population"
 ARCHIVE = "WUP2018-Excel-files.zip"
@@ -363,6 +365,11 @@ def test_the_others_are_published_meanwhile_and_the_report_says_what_is_stale(
     states = {source["source_id"]: source["state"] for source in quality["sources"]}
     assert states[WUP] == "stale" != states[UNHCR]
     assert not release.read_status(world.out)["sources"][UNHCR]["error"]
+
+    shutil.rmtree(world.out / "releases")
+    rebuilt = build.build(RawStore(world.raw), world.out, world.expectations)
+    again = json.loads((rebuilt.folder / "quality.json").read_text("utf-8"))
+    assert again["sources"] == quality["sources"]  # from what status.json remembers
 
 
 def test_trouble_that_passes_is_overcome(flow: Any, mirror: Mirror, world: World) -> None:
