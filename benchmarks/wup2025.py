@@ -111,7 +111,7 @@ def build(raw: Path, out: Path, places: Path, series: str) -> None:
 
 def source_alone(raw: Path, out: Path, places: Path, _: str) -> None:
     """Read, check and publish what this source brings, and nothing else."""
-    from urban_migration import assembly, checks, preparing, release
+    from urban_migration import assembly, checks, preparing, writing
     from urban_migration import build as steps
     from urban_migration.raw import RawStore
     from urban_migration.tables import load_tables
@@ -135,7 +135,7 @@ def source_alone(raw: Path, out: Path, places: Path, _: str) -> None:
         rows = assembled.con.sql(f"select {', '.join(sorted(wanted))} from {name}")
         checks.check_rows(suite, rows.to_arrow_table())
         checks.check_derived(suite, assembled.con)
-    release.write_release(
+    writing.write_release(
         assembled.writer,
         {name: spec for name, spec in load_tables().items() if name in names},
         out / "staging",

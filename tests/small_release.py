@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from urban_migration import release
+from urban_migration import release, writing
 from urban_migration.tables import ColumnSpec, TableSpec
 
 
@@ -177,7 +177,7 @@ def tables(
 def write(con: duckdb.DuckDBPyConnection, staging: Path, **options: Any) -> str:
     """`write_release` with what the tests seldom vary."""
     given = {"extract": False, "series": "wup2018", "sources": SOURCES, **options}
-    return release.write_release(
+    return writing.write_release(
         con, SPECS, staging, quality=lambda: (QUALITY, "<title>Quality</title>"), **given
     )
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from urban_migration.checks import Finding, Suite
-    from urban_migration.release import Writing
+    from urban_migration.writing import Writing
 
 EVALUATIONS = ("estimate_evaluation",)
 """Published tables that say how good an estimate is."""
@@ -138,10 +138,10 @@ class Work:
 @contextmanager
 def working(plan: Plan, staging: Path) -> Iterator[Work]:
     """Write a release into ``staging`` and check its tables, beside making them."""
-    from urban_migration import release
+    from urban_migration.writing import begin
 
     with (
-        release.writing(staging, load_tables(), extract=plan.extract) as writing,
+        begin(staging, load_tables(), extract=plan.extract) as writing,
         ThreadPoolExecutor(CHECKERS) as threads,
     ):
         try:

@@ -41,7 +41,7 @@ CALLS = (
 OLD, NEW = {("jpn-tokyo", 2018): 37_468_302}, {("jpn-tokyo", 2018): 37_468_303}
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
-    ["duckdb", "pyarrow.compute", "pyarrow.parquet", "pytest", "urban_migration.release"]
+    ["duckdb", "pyarrow.compute", "pyarrow.parquet", "pytest", "urban_migration.writing"]
 )
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from small_release import SPECS, run, tables, write
 
-from urban_migration import diff, release
+from urban_migration import diff, release, writing
 from urban_migration.errors import ReleaseError
 from urban_migration.tables import ColumnSpec, TableSpec
 
@@ -38,7 +38,7 @@ def made(tmp_path: Path) -> Made:
             for statement in statements:
                 con.execute(statement)
             given = {"extract": False, "series": "wup2018", "sources": [], **options}
-            release.write_release(con, specs, folder, quality=lambda: ({}, ""), **given)
+            writing.write_release(con, specs, folder, quality=lambda: ({}, ""), **given)
         return folder
 
     return make
