@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 EVALUATIONS = ("estimate_evaluation",)
 """Published tables that say how good an estimate is."""
 CHECKERS = 2
-"""Threads that check tables: while one is in Python, the other may be in SQL."""
+"""Threads that check tables: while one is in Python, the other may be in SQL; at the end, while
+one waits for what is left, the other does it."""
 
 
 @dataclass(frozen=True)
@@ -92,47 +93,44 @@ def nothing_new(plan: Plan) -> Outcome | None:
 class Work:
     """What is done with each table as soon as it is made: it is written, and checked.
 
-    Its rows are checked at once, and what should hold between tables as soon as all of them are
-    made; what reads a source's table too is left for :func:`inspect`, on the connection that has
-    those.
+    Its rows are checked at once, and what should hold between tables as soon as all that are read
+    for it are made.
     """
 
     def __init__(self, plan: Plan, writing: Writing, threads: Executor) -> None:
         self.plan, self.writing, self.threads = plan, writing, threads
-        self.suites = {name: load_suite(plan, name) for name in load_tables()}
+        self._suites = {name: load_suite(plan, name) for name in load_tables()}
         self._rows: dict[str, Future[list[Finding]]] = {}
         self._laws: dict[tuple[str, str], Future[list[Finding]]] = {}
-        self._waiting = {
-            (name, query.rule): (relations(query.sql), replace(suite, derived=(query,)))
-            for name, suite in self.suites.items()
-            for query in suite.derived
-        }
 
     def table(self, con: duckdb.DuckDBPyConnection, name: str, earlier: Path | None) -> None:
         """Begin with a table of ``con``; ``earlier`` is a Parquet file of the same content."""
         from urban_migration import checks
 
         self.writing.table(con, name, earlier)
-        self._rows[name] = self.threads.submit(_check_rows, self.suites[name], con.cursor())
+        self._rows[name] = self.threads.submit(_check_rows, self._suites[name], con.cursor())
         yet_to_come = load_tables().keys() - self._rows.keys()
-        for law, (reads, suite) in [*self._waiting.items()]:
-            if not (reads & yet_to_come or any("." in relation for relation in reads)):
-                del self._waiting[law]
+        for law, suite in self._single_laws():
+            if law not in self._laws and not relations(suite.derived[0].sql) & yet_to_come:
                 self._laws[law] = self.threads.submit(checks.check_derived, suite, con.cursor())
 
-    def findings(self, name: str, con: duckdb.DuckDBPyConnection) -> list[Finding]:
-        """All that was found of a table; ``con`` has the sources' tables as well."""
+    def _single_laws(self) -> Iterator[tuple[tuple[str, str], Suite]]:
+        """Each query of each suite, as a suite of its own."""
+        for name, suite in self._suites.items():
+            for query in suite.derived:
+                yield (name, query.rule), replace(suite, derived=(query,))
+
+    def findings(self, con: duckdb.DuckDBPyConnection) -> list[Finding]:
+        """All that was found, table by table; ``con`` made the tables."""
         from urban_migration import checks
 
-        found = self._rows[name].result()
-        for query in self.suites[name].derived:
-            law = (name, query.rule)
-            found += (
-                checks.check_derived(self._waiting[law][1], con)
-                if law in self._waiting
-                else self._laws[law].result()
-            )
-        return found
+        found = {name: [*rows.result()] for name, rows in self._rows.items()}
+        for law, suite in self._single_laws():
+            try:
+                found[law[0]] += self._laws[law].result()
+            except checks.SuiteError:  # it may read what only this connection has: a source's table
+                found[law[0]] += checks.check_derived(suite, con)
+        return [finding for findings in found.values() for finding in findings]
 
 
 @contextmanager
@@ -167,8 +165,7 @@ def inspect(
             suite = load_suite(work.plan, f"{source_id}.{name}")
             of_sources += checks.check_derived(suite, con)
     findings = [finding for source in prepared.values() for finding in source.findings]
-    findings += [finding for name in load_tables() for finding in work.findings(name, con)]
-    findings += of_sources
+    findings += [*work.findings(con), *of_sources]
     stop_at_blocks(findings)
     say(f"{len(findings)} checks held; {len(_warnings(findings))} warnings")
     return findings

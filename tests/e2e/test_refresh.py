@@ -316,6 +316,8 @@ def test_one_core_and_two_give_the_same_release(offline: Path, tmp_path: Path) -
         sums[name] = parquet_sums(tmp_path / name)
     assert sums["one"] == sums["two"] == parquet_sums(offline / "processed")
     assert differences(tmp_path / "one", tmp_path / "two") == {}
+    told = [(tmp_path / name / "latest" / "quality.json").read_bytes() for name in sums]
+    assert told[0] == told[1]
 
 
 def parquet_sums(out: Path) -> list[str]:

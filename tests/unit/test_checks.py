@@ -138,6 +138,32 @@ def test_a_minimum_blocks_a_maximum_warns_and_the_extract_has_bands_of_its_own(
     assert all(f.observed == str(rows) for f in findings)
 
 
+def test_a_rule_about_the_whole_table_points_at_no_row(suite: Suite) -> None:
+    for rows in (9, 11):
+        findings, _ = checks.check_rows(suite(BANDS), city_years([100] * rows))
+        assert [(finding.unexpected, finding.examples) for finding in findings] == [(0, ())] * 2
+
+
+def test_examples_are_the_same_however_the_rows_lie(suite: Suite) -> None:
+    law = suite(
+        """
+derived:
+  - rule: none_is_odd
+    sql: select n from numbers where n % 2 = 1
+    rows:
+      - type: expect_table_row_count_to_equal
+        kwargs: {value: 0}
+        action: warn
+        reason: even numbers are nicer
+"""
+    )
+    for order in ("n", "n desc", "hash(n)"):
+        with duckdb.connect() as con:
+            con.execute(f"create table numbers as select n from range(100) r(n) order by {order}")
+            (finding,) = checks.check_derived(law, con)
+        assert finding.unexpected == 50 and finding.examples == ("n 1", "n 3", "n 5", "n 7", "n 9")
+
+
 def test_a_metric_that_raises_is_an_error_of_ours(suite: Suite) -> None:
     missing = NOT_NEGATIVE.replace("column: population", "column: inhabitants")
     with pytest.raises(SuiteError, match=r"t\.yaml, population_not_negative: .*inhabitants"):
