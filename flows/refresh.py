@@ -258,8 +258,8 @@ def _build(
         for source_id in preparing.largest_first(plan)
     ]
     plan, prepared = preparing.sort_out(plan, [_result(future) for future in reading], say)
-    pool.shutdown(wait=False)  # what it needed is needed for building now
     with build.working(plan, staging) as work:
+        work.threads.submit(pool.shutdown)
         assembled = build_tables(quote(plan), quote(prepared), quote(work), quote(say))
         findings = check(quote(prepared), quote(assembled), quote(work), quote(say))
         return publish(quote(assembled), quote(findings), quote(work), keep)

@@ -322,15 +322,15 @@ def build(
     from urban_migration import release
 
     out = release.home(out, private)
-    with release.publishing(out, on_wait=say) as staging:
-        with readers(out) as pool:
-            stale = release.stale_sources(out)
-            todo = plan(raw, out, expectations, series=series, stale=stale, private=private)
-            standing = nothing_new(todo)
-            if standing:
-                return standing
-            todo, prepared = prepare(todo, pool, say)
+    with release.publishing(out, on_wait=say) as staging, readers(out) as pool:
+        stale = release.stale_sources(out)
+        todo = plan(raw, out, expectations, series=series, stale=stale, private=private)
+        standing = nothing_new(todo)
+        if standing:
+            return standing
+        todo, prepared = prepare(todo, pool, say)
         with working(todo, staging) as work:
+            work.threads.submit(pool.shutdown)
             assembled = assemble(todo, prepared, say, work.table)
             checked = work.threads.submit(inspect, prepared, assembled, work, say)
             try:

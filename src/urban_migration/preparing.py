@@ -187,7 +187,7 @@ def readers(out: Path) -> Iterator[Executor]:
     try:
         yield pool
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def prepare_source(plan: Plan, source_id: str, pool: Executor) -> Prepared | LeftOut:
