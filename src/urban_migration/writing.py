@@ -61,11 +61,14 @@ class Writing:
     def __init__(self, staging: Path, specs: Mapping[str, TableSpec], extract: bool) -> None:
         self.staging, self.specs, self.extract = staging, specs, extract
         self._made: SimpleQueue[Made | None] = SimpleQueue()
+        import duckdb
+
         cores = os.cpu_count() or 2
         self._pool = ThreadPoolExecutor(max(1, cores - 1))  # one for what makes the tables
         self._side = ThreadPoolExecutor(1)
+        made = iter(self._made.get, None)
         self._database = self._side.submit(
-            _write_database, staging / DATABASE, specs, iter(self._made.get, None), extract
+            _write_database, duckdb.connect(), staging / DATABASE, specs, made, extract
         )
 
     def table(self, con: duckdb.DuckDBPyConnection, name: str, earlier: Path | None = None) -> None:
@@ -312,6 +315,7 @@ def _write_parquet(table: pa.Table, spec: TableSpec, path: Path) -> None:
 
 
 def _write_database(
+    con: duckdb.DuckDBPyConnection,
     path: Path,
     specs: Mapping[str, TableSpec],
     made: Iterator[Made],
@@ -324,11 +328,10 @@ def _write_database(
     No primary keys: their indexes made the file three times as large and as slow to write, and
     `_check_key` has looked at every key already.
     """
-    import duckdb
     import pyarrow as pa
 
     written = {}
-    with duckdb.connect() as con:
+    with con:
         con.execute(
             f"attach {_literal(str(path))} as release "
             f"(storage_version 'v1.4.0', row_group_size {DATABASE_GROUP})"
