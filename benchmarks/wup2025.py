@@ -126,7 +126,8 @@ def source_alone(raw: Path, out: Path, places: Path, _: str) -> None:
         }
     )
     with preparing.readers(out) as pool:
-        plan, prepared = preparing.prepare(plan, pool)
+        done = preparing.prepare(plan, pool)
+    plan, prepared = steps.sort_out(plan, done)
     assembled = assembly.assemble(plan, prepared)
     names = ("countries", "cities", "city_crosswalk", "city_population")
     for name in names:

@@ -257,7 +257,7 @@ def _build(
         read_and_check.submit(source_id, quote(plan), quote(pool))
         for source_id in preparing.largest_first(plan)
     ]
-    plan, prepared = preparing.sort_out(plan, [_result(future) for future in reading], say)
+    plan, prepared = build.sort_out(plan, [_result(future) for future in reading], say)
     with build.working(plan, staging) as work:
         work.threads.submit(pool.shutdown)
         assembled = build_tables(quote(plan), quote(prepared), quote(work), quote(say))

@@ -1,8 +1,9 @@
 """The steps between the raw store and a published release, strung together.
 
-``plan`` and ``prepare`` read and check each source, ``assemble`` makes the published tables and
-accounts for every row, ``inspect`` checks them, and ``publish`` writes the release.  ``build``
-runs all of them; the flow runs them as tasks.
+``plan`` and ``prepare`` read and check each source, ``sort_out`` leaves out experimental ones that
+failed, ``assemble`` makes the published tables and accounts for every row, ``inspect`` checks
+them, and ``publish`` completes the release.  ``build`` runs all of them; the flow runs them as
+tasks.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from urban_migration.assembly import ASSEMBLED_LAST, Assembled, assemble
 from urban_migration.errors import CheckError, ProductError, ReleaseError
 from urban_migration.preparing import (
     SERIES,
+    LeftOut,
     Plan,
     Prepared,
     Say,
@@ -31,6 +33,7 @@ from urban_migration.preparing import (
     stop_at_blocks,
 )
 from urban_migration.raw import RawStore
+from urban_migration.sources import all_sources
 from urban_migration.tables import MADE, load_tables, relations
 
 if TYPE_CHECKING:
@@ -88,6 +91,43 @@ def nothing_new(plan: Plan) -> Outcome | None:
         return None
     withheld = {**plan.withheld, **status.get("left_out", {})}
     return Outcome(False, folder.name, folder, plan.extract, withheld=withheld)
+
+
+def sort_out(
+    plan: Plan, done: Sequence[Prepared | LeftOut], say: Say = silent
+) -> tuple[Plan, dict[str, Prepared]]:
+    """The sources that are ready, and the plan as if those left out had never been had."""
+    ready = {one.source_id: one for one in done if isinstance(one, Prepared)}
+    failed = [*(one for one in done if isinstance(one, LeftOut)), *_contradictory(plan, ready)]
+    left_out = {one.source_id: one.reason for one in failed}
+    for source_id, reason in left_out.items():
+        say(f"{source_id}: left out: {reason}")
+        ready.pop(source_id, None)
+    fewer = replace(
+        plan,
+        files={source_id: files for source_id, files in plan.files.items() if source_id in ready},
+        absent={**plan.absent, **left_out},
+        withheld={**plan.withheld, **left_out},
+        left_out=left_out,
+    )
+    return fewer, {source_id: ready[source_id] for source_id in fewer.files}
+
+
+def _contradictory(plan: Plan, ready: Mapping[str, Prepared]) -> Iterator[LeftOut]:
+    """Experimental sources whose tables, taken together, block; asked before any is published."""
+    from urban_migration import assembly, checks
+
+    experimental = [name for name in ready if all_sources()[name].experimental]
+    if not experimental:
+        return
+    con, _ = assembly.relations(plan, ready)
+    for source_id in experimental:
+        suites = [f"{source_id}.{name}" for name in ready[source_id].tables]
+        try:
+            for suite in suites:
+                stop_at_blocks(checks.check_derived(load_suite(plan, suite), con))
+        except CheckError as error:
+            yield LeftOut.because(source_id, error)
 
 
 class Work:
@@ -328,7 +368,7 @@ def build(
         standing = nothing_new(todo)
         if standing:
             return standing
-        todo, prepared = prepare(todo, pool, say)
+        todo, prepared = sort_out(todo, prepare(todo, pool, say), say)
         with working(todo, staging) as work:
             work.threads.submit(pool.shutdown)
             assembled = assemble(todo, prepared, say, work.table)

@@ -652,13 +652,15 @@ def register(raw: RawOption = None, out: OutOption = None) -> None:
     Review what is new in places/cities.csv before it is committed: an id is for ever.
     """
     from urban_migration import assembly, preparing
+    from urban_migration import build as steps
     from urban_migration.places import crosswalk, registry
     from urban_migration.raw import RawStore
 
     order = _order(raw, out)
     plan = preparing.plan(RawStore(order["raw"]), order["out"], order["expectations"])
     with preparing.readers(plan.out) as pool:
-        plan, prepared = preparing.prepare(plan, pool, _note)
+        done = preparing.prepare(plan, pool, _note)
+    plan, prepared = steps.sort_out(plan, done, _note)
     known = registry.read_registry()
     con, _ = assembly.relations(plan, prepared)
     grown, unneeded = crosswalk.grow(con, known)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -251,49 +251,10 @@ def get_ready_to_build() -> None:
     load_tables()
 
 
-def sort_out(
-    plan: Plan, done: Sequence[Prepared | LeftOut], say: Say = silent
-) -> tuple[Plan, dict[str, Prepared]]:
-    """The sources that are ready, and the plan as if those left out had never been had."""
-    ready = {one.source_id: one for one in done if isinstance(one, Prepared)}
-    failed = [*(one for one in done if isinstance(one, LeftOut)), *_contradictory(plan, ready)]
-    left_out = {one.source_id: one.reason for one in failed}
-    for source_id, reason in left_out.items():
-        say(f"{source_id}: left out: {reason}")
-        ready.pop(source_id, None)
-    fewer = replace(
-        plan,
-        files={source_id: files for source_id, files in plan.files.items() if source_id in ready},
-        absent={**plan.absent, **left_out},
-        withheld={**plan.withheld, **left_out},
-        left_out=left_out,
-    )
-    return fewer, {source_id: ready[source_id] for source_id in fewer.files}
-
-
-def _contradictory(plan: Plan, ready: Mapping[str, Prepared]) -> Iterator[LeftOut]:
-    """Experimental sources whose tables, taken together, block; asked before any is published."""
-    from urban_migration import assembly, checks
-
-    experimental = [name for name in ready if all_sources()[name].experimental]
-    if not experimental:
-        return
-    con, _ = assembly.relations(plan, ready)
-    for source_id in experimental:
-        suites = [f"{source_id}.{name}" for name in ready[source_id].tables]
-        try:
-            for suite in suites:
-                loaded = checks.load_suite(plan.expectations, suite, extract=plan.extract)
-                stop_at_blocks(checks.check_derived(loaded, con))
-        except CheckError as error:
-            yield LeftOut.because(source_id, error)
-
-
-def prepare(plan: Plan, pool: Executor, say: Say = silent) -> tuple[Plan, dict[str, Prepared]]:
+def prepare(plan: Plan, pool: Executor, say: Say = silent) -> list[Prepared | LeftOut]:
     """Read and check every source, the largest first; checking runs beside parsing.
 
-    ``pool`` is that of :func:`readers`.  Returns the plan without the experimental sources that
-    had to be left out.
+    ``pool`` is that of :func:`readers`.
     """
     with ThreadPoolExecutor(len(plan.files) + 1) as threads:
         futures = {
@@ -308,7 +269,7 @@ def prepare(plan: Plan, pool: Executor, say: Say = silent) -> tuple[Plan, dict[s
             if isinstance(result, Prepared):
                 rows = sum(table.num_rows for table in result.tables.values())
                 say(f"{futures[future]}: {rows:,} rows read and checked")
-    return sort_out(plan, done, say)
+    return done
 
 
 def source_folder(plan: Plan, source_id: str) -> Path:
