@@ -677,7 +677,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A terminal of another encoding gets Łódź spelt, not a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    code: object = 0
+    code: object = 1  # that of an error which nobody caught
 
     def leave() -> None:
         # The last of all: not to give back half a million objects one by one (0.4 s), nor to

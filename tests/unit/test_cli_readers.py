@@ -489,6 +489,15 @@ def test_a_command_imports_only_what_it_needs(
     assert ran.stderr.splitlines()[-1] == "[]"
 
 
+def test_an_error_that_nobody_caught_is_no_success() -> None:
+    code = (
+        "from urban_migration import cli\ndef app(): raise RuntimeError('a mistake of ours')\n"
+        "cli.app = app\ncli.main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
+    assert ran.returncode == 1 and "a mistake of ours" in ran.stderr
+
+
 def test_the_project_folder_is_the_checkout() -> None:
     assert catalogue.project_root() == Path(__file__).resolve().parents[2]
 
