@@ -140,8 +140,13 @@ class Work:
     def __init__(self, plan: Plan, writing: Writing, threads: Executor) -> None:
         self.plan, self.writing, self.threads = plan, writing, threads
         self._suites = {name: load_suite(plan, name) for name in load_tables()}
+        self._laws = {
+            (name, query.rule): (replace(suite, derived=(query,)), relations(query.sql))
+            for name, suite in self._suites.items()
+            for query in suite.derived
+        }
         self._rows: dict[str, Future[list[Finding]]] = {}
-        self._laws: dict[tuple[str, str], Future[list[Finding]]] = {}
+        self._judged: dict[tuple[str, str], Future[list[Finding]]] = {}
 
     def table(self, con: duckdb.DuckDBPyConnection, name: str, earlier: Path | None) -> None:
         """Begin with a table of ``con``; ``earlier`` is a Parquet file of the same content."""
@@ -150,24 +155,18 @@ class Work:
         self.writing.table(con, name, earlier)
         self._rows[name] = self.threads.submit(_check_rows, self._suites[name], con.cursor())
         yet_to_come = load_tables().keys() - self._rows.keys()
-        for law, suite in self._single_laws():
-            if law not in self._laws and not relations(suite.derived[0].sql) & yet_to_come:
-                self._laws[law] = self.threads.submit(checks.check_derived, suite, con.cursor())
-
-    def _single_laws(self) -> Iterator[tuple[tuple[str, str], Suite]]:
-        """Each query of each suite, as a suite of its own."""
-        for name, suite in self._suites.items():
-            for query in suite.derived:
-                yield (name, query.rule), replace(suite, derived=(query,))
+        for law, (suite, reads) in self._laws.items():
+            if law not in self._judged and not reads & yet_to_come:
+                self._judged[law] = self.threads.submit(checks.check_derived, suite, con.cursor())
 
     def findings(self, con: duckdb.DuckDBPyConnection) -> list[Finding]:
         """All that was found, table by table; ``con`` made the tables."""
         from urban_migration import checks
 
         found = {name: [*rows.result()] for name, rows in self._rows.items()}
-        for law, suite in self._single_laws():
+        for law, (suite, _) in self._laws.items():
             try:
-                found[law[0]] += self._laws[law].result()
+                found[law[0]] += self._judged[law].result()
             except checks.SuiteError:  # it may read what only this connection has: a source's table
                 found[law[0]] += checks.check_derived(suite, con)
         return [finding for findings in found.values() for finding in findings]

@@ -59,10 +59,10 @@ class Writing:
     """
 
     def __init__(self, staging: Path, specs: Mapping[str, TableSpec], extract: bool) -> None:
-        self.staging, self.specs, self.extract = staging, specs, extract
-        self._made: SimpleQueue[Made | None] = SimpleQueue()
         import duckdb
 
+        self.staging, self.specs, self.extract = staging, specs, extract
+        self._made: SimpleQueue[Made | None] = SimpleQueue()
         cores = os.cpu_count() or 2
         self._pool = ThreadPoolExecutor(max(1, cores - 1))  # one for what makes the tables
         self._side = ThreadPoolExecutor(1)
